@@ -1,0 +1,4 @@
+"""Date and time tools.
+
+Imports the public names of the core only; nothing imports this package.
+"""
