@@ -10,9 +10,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class SchemasHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's own plugins leave the parameter out
+    """Called by hatchling for each distribution that it builds."""
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        schemas = Path(self.root).parent / "schemas"
-        if version == "editable" or not schemas.is_dir():
+        root = Path(self.root)
+        schemas = root.parent / "schemas"
+        in_sdist = (root / "src/fairlead/schemas").is_dir()
+        if version == "editable" or in_sdist or not schemas.is_dir():
             return
         target = "fairlead/schemas" if self.target_name == "wheel" else "src/fairlead/schemas"
         build_data["force_include"][str(schemas)] = target
