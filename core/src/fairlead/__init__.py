@@ -1,1 +1,93 @@
-"""core."""
+"""Fairlead: agents, led along one checked path.
+
+This package is the embeddable core. Its public modules, and who may import what:
+
+    fairlead              what hosts and authors of plugins need; at most 40 names
+    fairlead.errors       the tree of errors
+    fairlead.events       the events of a session
+    fairlead.hookspecs    the hooks by which plugins contribute workers
+    fairlead.memory       the facets of a memory
+    fairlead.config       the configuration: data and file
+    fairlead.plugins      what is installed, without importing it
+    fairlead.wire         JSON at the boundaries
+    fairlead.testing      fakes and conformance kits
+
+Modules with an underscore are private to this package. Their floors, from low to high: errors; data (`_message`,
+`_work`, `_events`, `_config`); contracts; codec and schemas; the parts of the engine; the turn; the app. A module
+imports only from its own floor or a lower one; import-linter holds that.
+"""
+
+from fairlead._contracts import Channel, Inbox, Memory, Observer, Policy, Provider, Tool, ToolContext
+from fairlead._message import (
+    Address,
+    Audio,
+    Data,
+    File,
+    Image,
+    Message,
+    Origin,
+    Principal,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from fairlead._work import (
+    Capabilities,
+    Delivery,
+    Delta,
+    Draft,
+    Emit,
+    Finding,
+    Inbound,
+    ModelAnswer,
+    ModelInfo,
+    ModelRequest,
+    Outbound,
+    Receipt,
+    Review,
+    Secret,
+    Settings,
+    ToolSpec,
+    Verdict,
+)
+
+__all__ = [
+    "Address",
+    "Audio",
+    "Capabilities",
+    "Channel",
+    "Data",
+    "Delivery",
+    "Delta",
+    "Draft",
+    "Emit",
+    "File",
+    "Finding",
+    "Image",
+    "Inbound",
+    "Inbox",
+    "Memory",
+    "Message",
+    "ModelAnswer",
+    "ModelInfo",
+    "ModelRequest",
+    "Observer",
+    "Origin",
+    "Outbound",
+    "Policy",
+    "Principal",
+    "Provider",
+    "Receipt",
+    "Review",
+    "Secret",
+    "Settings",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolResult",
+    "ToolSpec",
+    "Usage",
+    "Verdict",
+]

@@ -1,0 +1,140 @@
+"""JSON and back: events, messages and all other frozen data, through one cattrs converter made at first use."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from fairlead import _events as events
+from fairlead._message import Audio, Data, File, Image, Part, Text
+from fairlead.errors import SchemaError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["converter", "decode_event", "encode_event", "loads", "structure", "unstructure"]
+
+T = TypeVar("T")
+
+_PART_TAGS = {Text: "text", Image: "image", Audio: "audio", File: "file", Data: "data"}
+EVENTS: dict[str, type[events.Event]] = {cls.kind: cls for cls in events.Event.__subclasses__()}
+MAX_DEPTH = 64
+"""Levels of nesting in JSON from outside; deeper values exhaust the stack of validators."""
+MAX_INT_DIGITS = 400
+"""Longer integers cost quadratic time to read."""
+
+
+@functools.cache
+def converter() -> Converter:
+    """The one converter, made late: cattrs generates code for each class, which `--help` must not pay for."""
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415  # 40 ms that `--help` must not pay for
+    from cattrs.strategies import configure_tagged_union  # noqa: PLC0415  # see above
+
+    made = make_converter(omit_if_default=True)
+    made.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode("ascii"))
+    made.register_structure_hook(bytes, lambda data, _: base64.b64decode(data, validate=True))
+    configure_tagged_union(Part, made, tag_generator=_PART_TAGS.__getitem__, tag_name="type")
+    return made
+
+
+def unstructure(value: Any) -> Any:
+    """An attrs object as plain JSON values; fields that have their default are left out."""
+    return converter().unstructure(value)
+
+
+def structure(raw: Any, cls: type[T]) -> T:
+    """Plain JSON values as an attrs object. `SchemaError`: they do not fit; the message has each path."""
+    from cattrs import transform_error  # noqa: PLC0415  # only on the way from JSON
+
+    try:
+        return converter().structure(raw, cls)
+    except Exception as error:
+        faults = transform_error(error, path=cls.__name__, format_exception=lambda exc, _: str(exc) or repr(exc))
+        raise SchemaError("; ".join(faults[:5]), schema=cls.__name__) from error
+
+
+@functools.cache
+def _event_encoder(cls: type[events.Event]) -> Any:
+    return converter().get_unstructure_hook(cls)
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode_event(event: events.Event) -> bytes:
+    """An event as one line of UTF-8 JSON, with its kind. `ValueError`: it holds NaN or a lone surrogate."""
+    raw = _event_encoder(type(event))(event)
+    raw["kind"] = event.kind
+    return _dumps(raw).encode("utf-8")
+
+
+def decode_event(line: bytes | str) -> events.Event:
+    """An event from `encode_event`. A kind that this version does not know becomes a bare `Event`.
+
+    `SchemaError`: the line is damaged.
+    """
+    try:
+        raw = json.loads(line)
+        cls = EVENTS.get(raw.pop("kind"))
+    except (ValueError, AttributeError, KeyError) as error:
+        raise SchemaError(f"an event is not a JSON object with a kind: {line[:80]!r}", schema="event") from error
+    return structure(raw, cls) if cls is not None else events.Event(at=raw.get("at", 0.0))
+
+
+def loads(text: str | bytes) -> Any:
+    """Strict JSON from outside: no NaN, no key twice, no lone surrogate, at most `MAX_DEPTH` levels.
+
+    `SchemaError`: what was found. Python's own reader takes all of these.
+    """
+    try:
+        value = _strict(text)
+        if len(text) > MAX_DEPTH and not _shallow(value):
+            raise SchemaError(f"found more than {MAX_DEPTH} levels of nesting", schema="json")
+        if not isinstance(text, str) or "\\u" in text or "\\U" in text:
+            _dumps(value).encode("utf-8")
+    except RecursionError:
+        raise SchemaError(f"found more than {MAX_DEPTH} levels of nesting", schema="json") from None
+    except UnicodeError:
+        raise SchemaError("found text that is not valid Unicode", schema="json") from None
+    except ValueError as error:
+        raise SchemaError(f"expected JSON: {error}", schema="json") from None
+    return value
+
+
+def _strict(text: str | bytes) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded_int, object_pairs_hook=_unique)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_INT_DIGITS:
+        raise ValueError(f"found an integer of {len(digits)} digits, at most {MAX_INT_DIGITS} are allowed")
+    return int(digits)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} stands twice in one object")
+    return made
+
+
+def _shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return True
+    return False

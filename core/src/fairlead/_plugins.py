@@ -1,0 +1,60 @@
+"""What is known of a plugin without and after importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from fairlead._config import Kind
+from fairlead._work import Isolation
+from fairlead.errors import FairleadError
+
+__all__ = ["InstalledPlugin", "Manifest", "PluginReport"]
+
+
+@frozen
+class Manifest:
+    """``fairlead-plugin.json`` beside a plugin's package: what can be known without running its code."""
+
+    api: str
+    """The least version of the plugin API it needs: ``1.0`` means 1.0 or a later 1.x."""
+    runtime: Literal["trio", "asyncio"] = "trio"
+    isolation: Isolation | None = None
+    """The weakest place it agrees to run in; None for the default of its kind."""
+    settings: Mapping[str, Any] = field(factory=dict)
+    """JSON Schema of the plugin's own keys in its table; empty: it takes none."""
+    hosts: tuple[str, ...] = ()
+    """``host:port`` that it wants to reach; ``*.example.org:443`` for one label."""
+    secrets: tuple[str, ...] = ()
+    """The keys of its settings that hold secrets."""
+    stage: Literal["experimental", "stable", "deprecated"] = "experimental"
+
+
+@frozen
+class InstalledPlugin:
+    """An entry point of one of the five groups, from metadata alone."""
+
+    kind: Kind
+    name: str
+    distribution: str
+    version: str
+    value: str
+    """``package.module`` or ``package.module:object``."""
+    manifest: Manifest | None = None
+    problem: str = ""
+    """Why it could not be enabled, as far as metadata tells: a clash of names, a bad manifest, another API."""
+
+
+@frozen
+class PluginReport:
+    """What became of one enabled plugin."""
+
+    plugin: str
+    """``kind/name`` as in the configuration."""
+    status: Literal["ready", "failed", "skipped"]
+    distribution: str = ""
+    """Name and version."""
+    workers: tuple[str, ...] = ()
+    error: FairleadError | None = None

@@ -1,0 +1,98 @@
+"""The JSON Schemas of `schemas/`, and validators that fetch nothing and are built once."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairlead.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jsonschema.protocols import Validator
+
+__all__ = ["build_validator", "check", "load_schema", "schema_names"]
+
+_BASE = "https://fairlead.dev/schemas/"
+
+
+@functools.cache
+def _directory() -> Path:
+    """`schemas/` inside the installed package, or beside `core/` in a checkout (an editable install has no copy)."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "schemas"
+    return packaged if packaged.is_dir() else here.parents[2] / "schemas"
+
+
+def schema_names() -> tuple[str, ...]:
+    """The names of all published schemas, sorted."""
+    return tuple(sorted(path.name.removesuffix(".schema.json") for path in _directory().glob("*.schema.json")))
+
+
+@functools.cache
+def load_schema(name: str) -> Mapping[str, Any]:
+    """The published schema of that name: ``config``, ``event``, ``message``. `SchemaError`: there is none."""
+    path = _directory() / f"{name}.schema.json"
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(schema_names())
+        raise SchemaError(f"no schema is named {name!r}; there are: {known}", next_step="fairlead schema") from None
+    return loaded
+
+
+@functools.cache
+def _published(name: str) -> Validator:
+    return build_validator(load_schema(name))
+
+
+def build_validator(schema: Mapping[str, Any]) -> Validator:
+    """A validator for a schema of draft 2020-12, which may refer to our published schemas and to nothing else.
+
+    `SchemaError`: the schema itself is wrong. jsonschema fetches remote and file references by default: hence the
+    registry that can retrieve only from `schemas/`.
+    """
+    from jsonschema import Draft202012Validator  # noqa: PLC0415  # 60 ms that `--help` must not pay for
+    from jsonschema.exceptions import SchemaError as Malformed  # noqa: PLC0415  # see above
+    from referencing import Registry, Resource  # noqa: PLC0415  # jsonschema's own dependency
+    from referencing.exceptions import NoSuchResource  # noqa: PLC0415  # see above
+
+    def retrieve(uri: str) -> Resource[Any]:
+        if not uri.startswith(_BASE):
+            raise NoSuchResource(ref=uri)
+        return Resource.from_contents(load_schema(uri.removeprefix(_BASE).removesuffix(".schema.json")))
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except Malformed as error:
+        where = "/".join(str(step) for step in error.absolute_path)
+        raise SchemaError(f"not a JSON Schema of draft 2020-12: {error.message}", path=where) from None
+    return Draft202012Validator(schema, registry=Registry(retrieve=retrieve))
+
+
+def fault(validator: Validator, value: Any) -> tuple[str, str] | None:
+    """The most telling fault as (JSON pointer, what was found and expected), or None."""
+    if validator.is_valid(value):
+        return None
+    from jsonschema.exceptions import best_match  # noqa: PLC0415  # only where something is wrong
+
+    error = best_match(validator.iter_errors(value))
+    if error is None:  # pragma: no cover  # is_valid and iter_errors agree
+        return None
+    message = error.message if len(error.message) <= _SHOWN else error.message[:_SHOWN] + "..."
+    return "".join(f"/{step}" for step in error.absolute_path), message
+
+
+_SHOWN = 300
+"""Characters of a validator's message: it repeats the value, which may be large."""
+
+
+def check(name: str, value: Any) -> None:
+    """Hold a value against a published schema. `SchemaError`: the path, what was found, what was expected."""
+    found = fault(_published(name), value)
+    if found is not None:
+        path, message = found
+        raise SchemaError(f"at {path or '/'}: {message}", schema=name, path=path, next_step=f"fairlead schema {name}")

@@ -1,0 +1,41 @@
+"""The events of a session, as observers and journals see them."""
+
+from fairlead._events import (
+    AnswerDelivered,
+    AnswerSending,
+    Corrected,
+    Decided,
+    DraftShown,
+    Event,
+    MessageAccepted,
+    ModelAnswered,
+    ModelFailed,
+    NoticeRaised,
+    Record,
+    RolledBack,
+    SessionForked,
+    SessionStarted,
+    ToolReturned,
+    TurnEnded,
+    TurnStarted,
+)
+
+__all__ = [
+    "AnswerDelivered",
+    "AnswerSending",
+    "Corrected",
+    "Decided",
+    "DraftShown",
+    "Event",
+    "MessageAccepted",
+    "ModelAnswered",
+    "ModelFailed",
+    "NoticeRaised",
+    "Record",
+    "RolledBack",
+    "SessionForked",
+    "SessionStarted",
+    "ToolReturned",
+    "TurnEnded",
+    "TurnStarted",
+]
