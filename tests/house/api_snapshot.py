@@ -1,0 +1,165 @@
+"""The public API of the core as text: every public name with its signature, fields and hook arguments.
+
+uv run python tests/house/api_snapshot.py            print it
+uv run python tests/house/api_snapshot.py --write    keep it in tests/house/api.txt, and so declare a change
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import inspect
+import pkgutil
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+SNAPSHOT = Path(__file__).parent / "api.txt"
+PACKAGE = "fairlead"
+
+
+def render_api() -> str:
+    """The whole public API: a paragraph for each public module, `fairlead` itself first."""
+    modules = [importlib.import_module(name) for name in public_modules()]
+    homes: dict[int, str] = {}
+    for module in modules:
+        for name in module.__all__:
+            homes.setdefault(id(getattr(module, name)), f"{module.__name__}.{name}")
+    return "\n".join("\n".join(describe_module(module, homes)) + "\n" for module in modules)
+
+
+def public_modules() -> list[str]:
+    """The names of the core's modules that have no underscore."""
+    package = importlib.import_module(PACKAGE)
+    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [PACKAGE, *(f"{PACKAGE}.{name}" for name in found if not name.startswith("_"))]
+
+
+def describe_module(module: ModuleType, homes: dict[int, str]) -> Iterator[str]:
+    """The lines of one module. `homes`: the id of each public object, and its first public name."""
+    yield module.__name__
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        home = homes[id(value)]
+        told = home != f"{module.__name__}.{name}" and (inspect.isclass(value) or inspect.isfunction(value))
+        lines = [f"{name} = {home}"] if told else describe(name, value, homes)
+        yield from (f"    {line}" for line in lines)
+
+
+def describe(name: str, value: object, homes: dict[int, str]) -> Iterator[str]:
+    if inspect.isclass(value):
+        yield from describe_class(name, value, homes)
+    elif inspect.isfunction(value):
+        yield describe_function(name, value)
+    elif (
+        isinstance(value, str | int | float | bool | tuple | dict | types.GenericAlias | types.UnionType)
+        or type(value).__module__ == "typing"
+    ):
+        yield f"{name} = {value!r}"
+    else:
+        yield f"{name}: {type(value).__qualname__}"
+
+
+def describe_function(name: str, function: Callable[..., Any]) -> str:
+    marks = getattr(function, f"{PACKAGE}_spec", None)
+    words = [
+        "abstract" if getattr(function, "__isabstractmethod__", False) else "",
+        "async" if inspect.iscoroutinefunction(function) else "",
+        "def" if marks is None else "hook (first result)" if marks["firstresult"] else "hook",
+        f"{name}{signature(function)}",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def describe_class(name: str, value: type, homes: dict[int, str]) -> Iterator[str]:
+    """A class with its own members and those of its private bases; a public base tells of itself."""
+    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+    yield f"class {name}({bases})" if bases else f"class {name}"
+    ours = [base for base in value.__mro__ if base.__module__.partition(".")[0] == PACKAGE]
+    members: dict[str, str] = {}
+    for base in reversed(ours):
+        if base is value or id(base) not in homes:
+            members |= dict(fields_of(base)) | dict(members_of(base))
+    yield from (f"    {line}" for line in members.values())
+
+
+def fields_of(base: type) -> Iterator[tuple[str, str]]:
+    """The fields that an attrs class adds, as they are written: ``name: type = default``."""
+    for one in attrs.fields(base) if attrs.has(base) else ():
+        default = "" if one.default is attrs.NOTHING else f" = {one.default!r}"
+        if type(one.default).__name__ == "Factory":
+            default = " = ..."
+        if not one.inherited:
+            yield one.name, f"{one.name}: {annotation(one.type)}{default}{' (keyword)' if one.kw_only else ''}"
+
+
+def members_of(base: type) -> Iterator[tuple[str, str]]:
+    """Everything public that is no field: methods, properties, class variables, members of an enumeration."""
+    fields = {one.name for one in attrs.fields(base)} if attrs.has(base) else set()
+    names = [name for name in (*vars(base).get("__annotations__", {}), *vars(base)) if not name.startswith("_")]
+    if not fields and "__init__" in vars(base):
+        yield "__init__", describe_function("__init__", vars(base)["__init__"])
+    for name in sorted(set(names) - fields):
+        yield name, describe_member(name, base)
+
+
+def describe_member(name: str, base: type) -> str:
+    member = vars(base).get(name)
+    if isinstance(member, staticmethod | classmethod):
+        return f"@{type(member).__name__} {describe_function(name, member.__func__)}"
+    if isinstance(member, property) and member.fget is not None:
+        return f"{name}: {annotation(inspect.signature(member.fget).return_annotation)} (property)"
+    if inspect.isfunction(member):
+        return describe_function(name, member)
+    if isinstance(member, enum.Enum):
+        return f"{name} = {member.value!r}"
+    typed = vars(base).get("__annotations__", {}).get(name)
+    given = "" if member is None and name not in vars(base) else f" = {member!r}"
+    return f"{name}: {annotation(typed)}{given}" if typed else f"{name}{given}"
+
+
+def annotation(value: Any) -> str:
+    return value if isinstance(value, str) else inspect.formatannotation(value)
+
+
+def signature(function: Any) -> str:
+    """The signature as it is written, without the quotes that ``from __future__ import annotations`` leaves."""
+    found = inspect.signature(function)
+    words: list[str] = []
+    star = False
+    for one in found.parameters.values():
+        if one.kind is one.KEYWORD_ONLY and not star:
+            words.append("*")
+        star = star or one.kind in {one.VAR_POSITIONAL, one.KEYWORD_ONLY}
+        words.append(parameter(one))
+        if one.kind is one.POSITIONAL_ONLY:
+            words.append("/")
+    slashes = [place for place, word in enumerate(words) if word == "/"]
+    text = ", ".join(word for place, word in enumerate(words) if place not in slashes[:-1])
+    result = found.return_annotation
+    return f"({text})" if result is found.empty else f"({text}) -> {annotation(result)}"
+
+
+def parameter(one: inspect.Parameter) -> str:
+    stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
+    typed = "" if one.annotation is one.empty else f": {annotation(one.annotation)}"
+    default = "" if one.default is one.empty else f" = {getattr(one.default, '__qualname__', repr(one.default))}"
+    return f"{stars}{one.name}{typed}{default}"
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--write"]:
+        SNAPSHOT.write_text(render_api(), "utf-8")
+    else:
+        sys.stdout.write(render_api())
+
+
+if __name__ == "__main__":
+    main()

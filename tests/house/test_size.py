@@ -1,0 +1,73 @@
+"""The core can be read in an afternoon, and every file and function in one go."""
+
+from __future__ import annotations
+
+import ast
+
+import fairlead
+
+from .checkout import CORE, parse, place, python_files, report
+
+CORE_LINES = 5_000
+PUBLIC_NAMES = 40
+FILE_LINES = 500
+FUNCTION_LINES = 50
+
+LONG_FILES: dict[str, str] = {}
+"""Path to the reason why it may be longer; empty, and best kept so."""
+LONG_FUNCTIONS: dict[str, str] = {}
+"""``path:function`` to the reason why it may be longer; empty, and best kept so."""
+
+
+def lines(text: str) -> int:
+    return len(text.splitlines())
+
+
+def test_core_is_small() -> None:
+    """What can be a plugin is one."""
+    sizes = {place(path): lines(path.read_text("utf-8")) for path in python_files(CORE.path / "src")}
+    assert sum(sizes.values()) <= CORE_LINES, sizes
+
+
+def test_public_names_are_few() -> None:
+    """What `fairlead` offers by itself fits on a page; the rest lies in its public modules."""
+    assert len(fairlead.__all__) <= PUBLIC_NAMES
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    """Constants, then classes, then functions, each by the alphabet, as ruff sorts them (RUF022)."""
+
+    def key(name: str) -> tuple[int, str]:
+        return (0 if name.isupper() else 1 if name[:1].isupper() else 2, name)
+
+    assert sorted(set(fairlead.__all__), key=key) == list(fairlead.__all__)
+    assert [] == [name for name in fairlead.__all__ if not hasattr(fairlead, name)]
+
+
+def test_public_module_only_imports_and_lists() -> None:
+    """`fairlead/__init__.py` has a text, imports, and `__all__`; what it imports is what it lists."""
+    body = parse(CORE.source / "__init__.py").body
+    imported = {alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    others = [node for node in body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)]
+    assert set(fairlead.__all__) - imported <= {"__version__"}
+    assert imported - set(fairlead.__all__) <= {"annotations"}
+    assert [True] == [isinstance(node, ast.Expr) for node in others], "code belongs into a private module"
+
+
+def test_files_are_short() -> None:
+    """Split by concept before a file passes 500 lines."""
+    sizes = {place(path): lines(path.read_text("utf-8")) for path in python_files()}
+    faults = [f"{name}: {size} lines" for name, size in sizes.items() if size > FILE_LINES and name not in LONG_FILES]
+    report(faults, f"split by concept: {FILE_LINES} lines are the limit")
+
+
+def test_functions_are_short() -> None:
+    """Most have under 25 lines, none more than 50."""
+    faults = []
+    for path in python_files():
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or node.lineno) - node.lineno + 1
+                if size > FUNCTION_LINES and f"{place(path)}:{node.name}" not in LONG_FUNCTIONS:
+                    faults.append(f"{place(path, node.lineno)} {node.name}: {size} lines")
+    report(faults, f"split by concept: {FUNCTION_LINES} lines are the limit")
