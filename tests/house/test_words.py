@@ -7,6 +7,8 @@ import re
 import tokenize
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .checkout import ROOT, imports, parse, place, python_files, report
 
 if TYPE_CHECKING:
@@ -81,6 +83,38 @@ def test_every_exception_to_a_check_has_its_code_and_reason() -> None:
         if EXCEPTION.search(comment) and not REASONED.search(comment)
     ]
     report(faults, "write the code and the reason: `# noqa: BLE001  # a plugin may raise anything`")
+
+
+@pytest.mark.parametrize(
+    ("comment", "fine"),
+    [
+        ("# noqa: BLE001  # a plugin may raise anything", True),
+        ("# noqa: BLE001, S110 - a plugin may raise anything", True),
+        ("# type: ignore[arg-type]  # the stub is wrong", True),
+        ("# the noqa of the line above", True),
+        ("# noqa", False),
+        ("# noqa: BLE001", False),
+        ("# type: ignore", False),
+        ("# type: ignore[arg-type]", False),
+        ("# ruff: noqa", False),
+        ("# mypy: ignore-errors", False),
+    ],
+)
+def test_exceptions_are_told_apart(comment: str, fine: bool) -> None:  # noqa: FBT001  # a column of the table
+    """A code and a reason, or it is no exception that we accept."""
+    assert fine == (not EXCEPTION.search(comment) or bool(REASONED.search(comment)))
+
+
+@pytest.mark.parametrize("name", ["LaneManager", "PathHelper", "Utils", "UtilBox"])
+def test_empty_names_are_recognised(name: str) -> None:
+    """Also in the middle of a name."""
+    assert EMPTY_NAMES.search(name)
+
+
+@pytest.mark.parametrize("name", ["Utility", "Utilisation", "Futile"])
+def test_words_that_only_look_like_empty_names_pass(name: str) -> None:
+    """A utility is a field's own term."""
+    assert not EMPTY_NAMES.search(name)
 
 
 def comments(path: Path) -> Iterator[tuple[str, int]]:
