@@ -1,0 +1,51 @@
+"""Whether a file is whole, for ``fairlead doctor``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import apsw
+
+from fairlead import Finding
+from fairlead_sqlite._file import connect, explain
+
+__all__ = ["check_file"]
+
+STEPS_BETWEEN_LOOKS = 10_000
+"""Instructions of SQLite's machine between two looks at the clock: some 100 us."""
+
+
+def check_file(path: Path, seconds: float) -> Finding:
+    """One finding: the size, and what a check of the pages says; it is given up after `seconds`."""
+    subject = f"sqlite: {path.name}"
+    try:
+        size = f"{path.stat().st_size / 1e6:,.1f} MB at {str(path)!r}"
+        faults = _quick_check(path, seconds)
+    except (apsw.Error, OSError) as error:
+        told = explain(error, path, seconds)
+        return Finding(subject, ok=False, detail=told.problem, next_step=told.next_step)
+    if faults is None:
+        return Finding(subject, ok=True, detail=f"{size}, too large to be checked in {seconds:g} s")
+    if faults == ["ok"]:
+        return Finding(subject, ok=True, detail=f"{size}, whole")
+    return Finding(
+        subject,
+        ok=False,
+        detail=f"{size}: {'; '.join(faults)}",
+        next_step=f"cp {path} {path}.damaged && sqlite3 {path}.damaged .recover",
+    )
+
+
+def _quick_check(path: Path, seconds: float) -> list[str] | None:
+    """What SQLite says, ``ok`` for a whole file; None where the time was too short."""
+    deadline = time.monotonic() + seconds
+    connection = connect(path, 1.0)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+        return [text for (text,) in connection.execute("PRAGMA quick_check(3)")]
+    except apsw.InterruptError:
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,157 @@
+"""A thread with a connection of its own, which works off what trio tasks ask of it, in the order of asking."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+import apsw
+import trio
+from attrs import define
+
+from fairlead.errors import JournalUnavailable
+from fairlead_sqlite._file import explain
+
+__all__ = ["Clerk", "Request"]
+
+T = TypeVar("T")
+MOST_AT_ONCE = 256
+"""Requests taken from the queue at a time."""
+
+
+@define(eq=False)
+class Request(Generic[T]):
+    """Something to do, the task that waits for it, and what came of it."""
+
+    work: Callable[[apsw.Connection], T]
+    task: trio.lowlevel.Task | None = None
+    """None once nobody waits any more. Only the thread of trio reads and writes it."""
+    result: T | None = None
+    error: Exception | None = None
+
+
+class Clerk:
+    """Asked in trio, working in its own thread; waking a waiter costs one call for all that were done together."""
+
+    def __init__(self, path: Path, busy_seconds: float, connect: Callable[[Path, float], apsw.Connection]) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._connect = connect
+        self._connection: apsw.Connection | None = None
+        self._queue: SimpleQueue[Request[object] | None] = SimpleQueue()
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.Thread(target=self._serve, name=f"fairlead-sqlite {path.name}", daemon=True)
+        self._closed = False
+        self.abandoned = 0
+        """Requests that nobody waits for and that may still be done."""
+
+    async def start(self) -> None:
+        """Open the connection. `JournalUnavailable`: it cannot be opened."""
+        self._thread.start()
+        await self.do(lambda _: None)
+
+    async def close(self) -> None:
+        """Do what was asked before, then close the connection and end the thread."""
+        if self._closed or not self._thread.is_alive():
+            return
+        self._closed = True
+        self._queue.put(None)
+        await trio.to_thread.run_sync(self._thread.join)
+
+    async def do(self, work: Callable[[apsw.Connection], T]) -> T:
+        """The result of `work`, which is called in the thread. Cancelled: it is done nevertheless."""
+        request = Request(work)
+        await self.ask(request)
+        return request.result  # type: ignore[return-value]  # `ask` raises where there is no result
+
+    async def ask(self, request: Request[T]) -> None:
+        """Wait until the request is done; raises its error. `JournalUnavailable`: SQLite failed, or this is closed."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise JournalUnavailable(f"{str(self._path)!r} was closed", next_step="open the app again")
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            request.task = None
+            self.abandoned += 1
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        request.task = trio.lowlevel.current_task()
+        self._queue.put(request)  # type: ignore[arg-type]  # a queue of requests of any result
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+        if request.error is not None:
+            raise request.error
+
+    # -- in the thread
+
+    def _serve(self) -> None:
+        while True:
+            batch: list[Request[object]] = []
+            request = self._queue.get()
+            while request is not None:
+                batch.append(request)
+                if len(batch) == MOST_AT_ONCE:
+                    break
+                try:
+                    request = self._queue.get_nowait()
+                except Empty:
+                    break
+            self.work_off(batch)
+            if request is None:
+                self._forget_connection()
+                return
+
+    def work_off(self, batch: Sequence[Request[object]]) -> None:
+        """Do all requests of a batch, in order, and wake who waits for them."""
+        for request in batch:
+            self.perform(request)
+            self.wake([request])
+
+    def perform(self, request: Request[T]) -> None:
+        """Do one request; its error is kept in it."""
+        try:
+            request.result = request.work(self.connection())
+        except Exception as error:  # noqa: BLE001  # it is raised in the task that waits
+            self.fail([request], error)
+
+    def connection(self) -> apsw.Connection:
+        """The open connection, opened anew after a failure: what it said before that must not be relied on."""
+        if self._connection is None:
+            self._connection = self._connect(self._path, self._busy_seconds)
+        return self._connection
+
+    def fail(self, requests: Sequence[Request[T]], error: Exception) -> None:
+        """Give each request an error of its own, and leave a connection that failed."""
+        for request in requests:
+            request.error = error
+            if isinstance(error, apsw.Error):
+                request.error = explain(error, self._path, self._busy_seconds)
+                request.error.__cause__ = error
+            elif len(requests) > 1 and isinstance(error, JournalUnavailable):
+                request.error = JournalUnavailable(error.problem, next_step=error.next_step)
+        if isinstance(error, apsw.Error) and not isinstance(error, apsw.BusyError | apsw.ConstraintError):
+            self._forget_connection()
+
+    def wake(self, done: Sequence[Request[T]]) -> None:
+        """Let the waiting tasks go on."""
+        # The loop that opened us may be gone, and its tasks with it.
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._reschedule, done)
+
+    def _forget_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(apsw.Error):
+                connection.close(True)
+
+    # -- in trio again
+
+    def _reschedule(self, done: Sequence[Request[T]]) -> None:
+        for request in done:
+            if request.task is None:
+                self.abandoned -= 1
+            else:
+                trio.lowlevel.reschedule(request.task)

@@ -1,0 +1,174 @@
+"""The journal: events of sessions, in order, durable before anybody hears that they are there."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+import trio
+
+from fairlead.events import Event, MessageAccepted, Record, SessionStarted
+from fairlead.memory import Journal, SessionInfo
+from fairlead.wire import decode_event, encode_event
+from fairlead_sqlite._clerk import Clerk
+from fairlead_sqlite._file import copies, transaction, truncate_wal
+from fairlead_sqlite._instances import Instance
+from fairlead_sqlite._writing import Append, Row, Writer
+
+__all__ = ["SqliteJournal"]
+
+EVENTS_AT_ONCE = 64
+"""Events that one step reads: with bodies of 13 MB (a message of 10 MB in base64) still under SQLite's 1 GB a value."""
+CHARS_AT_ONCE = 100_000
+"""JSON that is decoded before other tasks get their turn: about 1 ms."""
+
+
+class SqliteJournal(Journal):
+    """See `fairlead.memory.Journal`; appends go to the writer's thread, everything else to the reader's."""
+
+    def __init__(
+        self, path: Path, writer: Writer, reader: Clerk, instance: Instance, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._writer = writer
+        self._reader = reader
+        self._instance = instance
+        self._clock = clock
+
+    async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
+        """The events are encoded here and not in the thread: it would only fight with this one for the interpreter."""
+        now = self._clock()
+        owner = next((event.owner for event in events if isinstance(event, SessionStarted)), "")
+        instance = self._instance.id if pending else None
+        keys: dict[bytes, str] = {}
+        rows: list[Row] = []
+        for version, event in enumerate(events, expected_version):
+            hashed = None
+            if isinstance(event, MessageAccepted) and event.key:
+                keys[hashed := key_hash(event.key)] = event.key
+            rows.append((session, version, pending, instance, owner, now, hashed, encode_event(event)))
+            if len(rows) % EVENTS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        if not rows:
+            rows.append((session, expected_version, pending, instance, owner, now, None, None))
+        append = Append(_no_work, session=session, expected=expected_version, rows=rows, keys=keys)
+        await self._writer.ask(append)
+        return expected_version + len(events)
+
+    async def read(self, session: str, after: int = 0) -> Sequence[Record]:
+        """Read in the thread, decoded here in small pieces, so that a long session delays nobody."""
+        await self._catch_up()
+        records: list[Record] = []
+        chars = 0
+        for line in await self._reader.do(lambda connection: _lines(connection, session, after)):
+            records.append(Record(session, after + len(records) + 1, decode_event(line)))
+            chars += len(line)
+            if chars > CHARS_AT_ONCE:
+                chars = 0
+                await trio.lowlevel.checkpoint()
+        return records
+
+    async def find(self, key: str) -> str | None:
+        await self._catch_up()
+        found: str | None = await self._reader.do(
+            lambda connection: (
+                connection.execute("SELECT id FROM keys JOIN sessions USING (num) WHERE hash = ?", (key_hash(key),)).get
+            )
+        )
+        return found
+
+    async def claim(self) -> Sequence[str]:
+        return await self._writer.do(lambda connection: _claim(connection, self._instance))
+
+    async def sessions(
+        self, *, owner: str | None = None, limit: int = 100, before: float | None = None
+    ) -> Sequence[SessionInfo]:
+        await self._catch_up()
+        return await self._reader.do(lambda connection: _sessions(connection, owner, limit, before))
+
+    async def erase(self, session: str) -> bool:
+        """`JournalUnavailable`: it is gone, but another process holds on to the log, which still has its words."""
+        return await self._writer.do(lambda connection: _erase(connection, self._path, session))
+
+    async def _catch_up(self) -> None:
+        """Let appends that were cancelled come to their end, so that what is read now stays true."""
+        if self._writer.abandoned:
+            await self._writer.do(_no_work)
+
+
+def key_hash(key: str) -> bytes:
+    """What is kept of a key, also after its session is erased."""
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
+def _no_work(_: apsw.Connection) -> int:
+    return 0
+
+
+def _lines(connection: apsw.Connection, session: str, after: int) -> list[str]:
+    """The events as they were encoded; many in a step, since each gives the interpreter's lock away and waits for it."""
+    lines: list[str] = []
+    connection.execute("BEGIN")
+    try:
+        num = connection.execute("SELECT num FROM sessions WHERE id = ?", (session,)).get
+        while num is not None:
+            start = after + len(lines)
+            joined = connection.execute(
+                "SELECT group_concat(body, char(10) ORDER BY version) FROM events"
+                " WHERE num = ? AND version > ? AND version <= ?",
+                (num, start, start + EVENTS_AT_ONCE),
+            ).get
+            if joined is None:
+                break
+            lines += joined.split("\n")
+    finally:
+        connection.execute("COMMIT")
+    return lines
+
+
+def _claim(connection: apsw.Connection, instance: Instance) -> list[str]:
+    claimed: list[str] = []
+    # Who has the right to write is alone here: nobody else looks at the same rows at the same time.
+    with transaction(connection):
+        owners = connection.execute("SELECT DISTINCT instance FROM sessions WHERE pending").fetchall()
+        for (owner,) in owners:
+            if instance.is_dead(str(owner)):
+                claimed += [
+                    session
+                    for (session,) in connection.execute(
+                        "UPDATE sessions SET instance = ? WHERE pending AND instance IS ? RETURNING id",
+                        (instance.id, owner),
+                    )
+                ]
+    instance.sweep()
+    return claimed
+
+
+def _sessions(
+    connection: apsw.Connection, owner: str | None, limit: int, before: float | None
+) -> tuple[SessionInfo, ...]:
+    rows = connection.execute(
+        "SELECT id, version, pending, created, updated, owner FROM sessions"
+        " WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR updated < ?2)"
+        " ORDER BY updated DESC, num DESC LIMIT ?3",
+        (owner, before, max(limit, 0)),
+    )
+    return tuple(
+        SessionInfo(name, version, bool(pending), created, updated, of)
+        for name, version, pending, created, updated, of in rows
+    )
+
+
+def _erase(connection: apsw.Connection, path: Path, session: str) -> bool:
+    with transaction(connection):
+        num = connection.execute("SELECT num FROM sessions WHERE id = ?", (session,)).get
+        # The same length: SQLite overwrites the row where it lies. See `_schema` for why it is not deleted.
+        connection.execute("UPDATE events SET body = zeroblob(length(body)) WHERE num = ?", (num,))
+        connection.execute("DELETE FROM sessions WHERE num = ?", (num,))
+    for copy in copies(path):
+        copy.unlink(missing_ok=True)
+    truncate_wal(connection, path)
+    return num is not None

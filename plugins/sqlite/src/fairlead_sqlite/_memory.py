@@ -1,0 +1,84 @@
+"""The worker: opens the file, offers both facets, and says how it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from fairlead import Finding, Memory, Settings
+
+if TYPE_CHECKING:
+    from fairlead_sqlite._clerk import Clerk
+    from fairlead_sqlite._instances import Instance
+
+__all__ = ["SqliteMemory"]
+
+BUSY_SECONDS = 10.0
+LOW_SPACE_BYTES = 200_000_000
+CHECK_SECONDS = 5.0
+"""`fairlead doctor` gives ten for everything."""
+
+
+class SqliteMemory(Memory):
+    """Journal and recall in one SQLite file. Options: `path`, `busy_seconds`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.name
+        self.path = settings.data_dir / Path(settings.options.get("path", "sqlite/fairlead.db")).expanduser()
+        self._busy_seconds = float(settings.options.get("busy_seconds", BUSY_SECONDS))
+        self._clerks: tuple[Clerk, ...] = ()
+        self._instance: Instance | None = None
+
+    async def open(self) -> None:
+        """Open the file, or make it. `JournalUnavailable`: it is damaged, newer than this program, or out of reach."""
+        from fairlead_sqlite import _file  # noqa: PLC0415  # apsw is imported when a memory is opened
+        from fairlead_sqlite._clerk import Clerk  # noqa: PLC0415  # the same
+        from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
+        from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
+        from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
+        from fairlead_sqlite._writing import Writer  # noqa: PLC0415  # the same
+
+        writer = Writer(self.path, self._busy_seconds, _file.open_writing)
+        reader = Clerk(self.path, self._busy_seconds, _file.open_reading)
+        self._clerks = (reader, writer)
+        self._instance = instance = Instance(self.path.parent / "instances")
+        try:
+            await writer.start()
+            await reader.start()
+            with _file.explained(instance.directory, self._busy_seconds):
+                await trio.to_thread.run_sync(instance.appear)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self.close()
+            raise
+        self.journal = SqliteJournal(self.path, writer, reader, instance)
+        self.recall = SqliteRecall(self.path, writer, reader)
+
+    async def close(self) -> None:
+        """What was asked for is still written. Unfinished work can then be claimed by others."""
+        for clerk in self._clerks:
+            await clerk.close()
+        if self._instance is not None:
+            await trio.to_thread.run_sync(self._instance.leave)
+
+    async def check(self) -> Sequence[Finding]:
+        """The file and its size, a bounded check of its pages, and the space on its disk."""
+        return await trio.to_thread.run_sync(self._findings)
+
+    def _findings(self) -> tuple[Finding, ...]:
+        from fairlead_sqlite._check import check_file  # noqa: PLC0415  # as in `open`
+
+        free = shutil.disk_usage(self.path.parent).free
+        return (
+            check_file(self.path, CHECK_SECONDS),
+            Finding(
+                f"{self.name}: disk",
+                free >= LOW_SPACE_BYTES,
+                f"{free / 1e6:,.0f} MB free at {str(self.path.parent)!r}",
+                "" if free >= LOW_SPACE_BYTES else f"df -h {self.path.parent}",
+            ),
+        )

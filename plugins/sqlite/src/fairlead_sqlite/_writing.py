@@ -1,0 +1,130 @@
+"""Group commit: all appends that wait are one statement, one transaction and one wait for the disk."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+
+import apsw
+from attrs import define, field
+
+from fairlead.errors import DuplicateKey, VersionConflict
+from fairlead_sqlite._clerk import Clerk, Request
+from fairlead_sqlite._file import transaction
+from fairlead_sqlite._schema import ROW_WIDTH
+
+__all__ = ["Append", "Writer"]
+
+Row = tuple[object, ...]
+MOST_ROWS = 256
+"""Of one statement: its text (4.6 kB) fits apsw's cache of statements, its parameters SQLite's limit of 32,766."""
+
+
+@define(eq=False)
+class Append(Request[int]):
+    """One append: its rows are written all or none."""
+
+    session: str = field(kw_only=True)
+    expected: int = field(kw_only=True)
+    rows: Sequence[Row] = field(kw_only=True)
+    """As the columns of the view `appends`."""
+    keys: dict[bytes, str] = field(factory=dict, kw_only=True)
+    """The keys of accepted messages, by their hashes."""
+
+
+class Writer(Clerk):
+    """The one thread that writes."""
+
+    def work_off(self, batch: Sequence[Request[object]]) -> None:
+        for appends, requests in itertools.groupby(batch, key=lambda request: isinstance(request, Append)):
+            if not appends:
+                super().work_off(list(requests))
+                continue
+            for group in groups(request for request in requests if isinstance(request, Append)):
+                self._append(group)
+                self.wake(group)
+
+    def _append(self, group: Sequence[Append]) -> None:
+        try:
+            connection = self.connection()
+            if sum(len(append.rows) for append in group) > MOST_ROWS:
+                _append_each(connection, group)
+                return
+            try:
+                # A statement by itself is a transaction: SQLite begins it, writes, waits for the disk and ends it in
+                # one call, without the interpreter's lock.
+                insert(connection, [row for append in group for row in append.rows])
+            except apsw.ConstraintError:
+                _append_each(connection, group)
+        except Exception as error:  # noqa: BLE001  # it is raised in the tasks that wait
+            self.fail(group, error)
+
+
+def groups(appends: Iterator[Append]) -> Iterator[list[Append]]:
+    """The appends in order, in groups of at most `MOST_ROWS` rows; a longer one is alone."""
+    group: list[Append] = []
+    rows = 0
+    for append in appends:
+        if group and rows + len(append.rows) > MOST_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(append)
+        rows += len(append.rows)
+    if group:
+        yield group
+
+
+@functools.cache
+def statement(rows: int) -> str:
+    """The INSERT of so many rows."""
+    row = f"({','.join('?' * ROW_WIDTH)})"
+    return f"INSERT INTO appends VALUES {','.join([row] * rows)}"  # noqa: S608  # made of question marks
+
+
+def insert(connection: apsw.Connection, rows: Sequence[Row]) -> None:
+    """Add at most `MOST_ROWS` rows in one call. `ConstraintError`: a version or a key is taken; none was added.
+
+    Statements are prepared for 1, 2, 4, ... rows only; the trigger passes over rows of nothing.
+    """
+    size = 1 << (len(rows) - 1).bit_length()
+    connection.execute(
+        statement(size), [value for row in rows for value in row] + [None] * ROW_WIDTH * (size - len(rows))
+    )
+
+
+def _append_each(connection: apsw.Connection, group: Sequence[Append]) -> None:
+    """One transaction, in which an append that is refused fails alone."""
+    refused: list[tuple[Append, Exception]] = []
+    with transaction(connection):
+        for append in group:
+            connection.execute("SAVEPOINT append")
+            try:
+                for start in range(0, len(append.rows), MOST_ROWS):
+                    insert(connection, append.rows[start : start + MOST_ROWS])
+            except apsw.ConstraintError as error:
+                connection.execute("ROLLBACK TO append")
+                refused.append((append, why(connection, append, error)))
+            connection.execute("RELEASE append")
+    for append, reason in refused:
+        append.error = reason
+
+
+def why(connection: apsw.Connection, append: Append, error: apsw.ConstraintError) -> Exception:
+    """The reason for which an append was refused."""
+    found = connection.execute("SELECT version FROM sessions WHERE id = ?", (append.session,)).get or 0
+    if found != append.expected:
+        return VersionConflict(
+            f"session {append.session!r} is at version {found}, expected {append.expected}",
+            session=append.session,
+            expected=append.expected,
+            found=found,
+            next_step="read the session again",
+        )
+    for hashed, key in append.keys.items():
+        if connection.execute("SELECT 1 FROM keys WHERE hash = ?", (hashed,)).get:
+            return DuplicateKey(f"key {key!r} is already in the journal", session=append.session, key=key)
+    if append.keys:
+        key = next(iter(append.keys.values()))
+        return DuplicateKey(f"key {key!r} stands twice in one append", session=append.session, key=key)
+    return error
