@@ -17,6 +17,7 @@ Modules with an underscore are private to this package. Their floors, from low t
 imports only from its own floor or a lower one; import-linter holds that.
 """
 
+from fairlead._app import App, Reply
 from fairlead._contracts import Channel, Inbox, Memory, Observer, Policy, Provider, Tool, ToolContext
 from fairlead._message import (
     Address,
@@ -32,6 +33,7 @@ from fairlead._message import (
     ToolResult,
     Usage,
 )
+from fairlead._open import open_app as open  # noqa: A004  # `fairlead.open` is what a host types
 from fairlead._work import (
     Capabilities,
     Delivery,
@@ -54,6 +56,7 @@ from fairlead._work import (
 
 __all__ = [
     "Address",
+    "App",
     "Audio",
     "Capabilities",
     "Channel",
@@ -79,6 +82,7 @@ __all__ = [
     "Principal",
     "Provider",
     "Receipt",
+    "Reply",
     "Review",
     "Secret",
     "Settings",
@@ -90,4 +94,5 @@ __all__ = [
     "ToolSpec",
     "Usage",
     "Verdict",
+    "open",
 ]

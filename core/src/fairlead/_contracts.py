@@ -270,8 +270,12 @@ class Memory(Worker):
 class Policy(Worker):
     """May this happen, and in what form?"""
 
-    boundaries: ClassVar[frozenset[Boundary]]
-    """Where it wants to be asked; it costs nothing elsewhere."""
+    boundaries: frozenset[Boundary]
+    """Where it wants to be asked, fixed from `open` on; it costs nothing elsewhere."""
+    immediate: ClassVar[bool] = False
+    """`review` never awaits, so the core keeps no clock for it (which would cost more than the decision)."""
+    names_itself: ClassVar[bool] = False
+    """Its verdicts carry the policy's name already."""
 
     @abstractmethod
     async def review(self, review: Review) -> Sequence[Verdict]:

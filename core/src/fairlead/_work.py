@@ -172,6 +172,8 @@ class Progress:
     tool: str
     status: Literal["running", "done", "failed", "denied"]
     detail: str = ""
+    """What the tool says of itself while it runs, then the beginning of its result."""
+    arguments: Any = None
 
 
 @frozen

@@ -1,0 +1,311 @@
+"""A running app: what a host can ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+from attrs import evolve, frozen
+
+from fairlead import _events as ev
+from fairlead._desk import ChannelInbox
+from fairlead._message import HOST, Message, Origin, Principal, Text, ToolCall, Usage, new_id, stamp
+from fairlead._store import SessionStore
+from fairlead._structured import Wanted
+from fairlead._turn import Order, Turn
+from fairlead._work import Finding, Review
+from fairlead.errors import ConfigError, InvalidResult, TurnCancelled, TurnError, TurnFailed, TurnRefused
+
+if TYPE_CHECKING:
+    from fairlead._config import Config
+    from fairlead._contracts import Channel
+    from fairlead._desk import Desk
+    from fairlead._lanes import Lanes, Ticket
+    from fairlead._message import Address, Part
+    from fairlead._observers import Observers
+    from fairlead._plugins import PluginReport
+    from fairlead._policy import Explanation
+    from fairlead._session import Session, Sessions
+    from fairlead._work import Emit, ModelInfo, ToolSpec
+    from fairlead._workers import Crew
+
+__all__ = ["App", "Reply"]
+
+T = TypeVar("T")
+_BACKOFF = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""Seconds before a channel that failed is run again."""
+_CLAIM_SECONDS = 10.0
+"""How often a serving app looks for sessions that a dead process left."""
+_CHECK_SECONDS = 10.0
+
+
+@frozen
+class Reply:
+    """The answer to one question."""
+
+    text: str
+    message: Message
+    session: str
+    turn: str
+    usage: Usage
+
+
+class App:
+    """A running app. Made by `fairlead.open`; it belongs to the task that opened it."""
+
+    def __init__(  # made by `fairlead.open` alone
+        self, config: Config, crew: Crew, desk: Desk, lanes: Lanes, sessions: Sessions, observers: Observers
+    ) -> None:
+        self.config = config
+        self._crew = crew
+        self._desk = desk
+        self._lanes = lanes
+        self._held = sessions
+        self._observers = observers
+        self._stop = trio.Event()
+        self._serving = False
+        self.sessions = SessionStore(crew.journal, sessions, lanes, desk.engine.clock)
+
+    @property
+    def reports(self) -> tuple[PluginReport, ...]:
+        """What became of each enabled plugin."""
+        return tuple(self._crew.reports)
+
+    @property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """The tools of all agents."""
+        return self._desk.engine.tools.specs()
+
+    # -- asking
+
+    @overload
+    async def ask(
+        self,
+        content: str | Sequence[Part],
+        *,
+        session: str | None = None,
+        agent: str | None = None,
+        principal: Principal | None = None,
+        model: str | None = None,
+        returns: None = None,
+        emit: Emit | None = None,
+    ) -> Reply: ...
+    @overload
+    async def ask(
+        self,
+        content: str | Sequence[Part],
+        *,
+        session: str | None = None,
+        agent: str | None = None,
+        principal: Principal | None = None,
+        model: str | None = None,
+        returns: type[T],
+        emit: Emit | None = None,
+    ) -> T: ...
+    async def ask(  # all by keyword; each is one thing that a question may say
+        self,
+        content: str | Sequence[Part],
+        *,
+        session: str | None = None,
+        agent: str | None = None,
+        principal: Principal | None = None,
+        model: str | None = None,
+        returns: type[T] | None = None,
+        emit: Emit | None = None,
+    ) -> Reply | T:
+        """One turn: a message in, an answer out. Turns of one session run one after the other, in the order of the calls.
+
+        `session`: its name; a new one where it is None. `model`: an alias or ``provider/model`` for this turn. `returns`: a
+        type with a JSON Schema (an attrs class, say) that the answer is turned into. `emit` is awaited with each `Delta`.
+
+        `TurnRefused`, `TurnFailed`, `InvalidResult`, `JournalUnavailable`. Cancelled: the turn is journalled as cancelled.
+        """
+        wanted = Wanted(returns) if returns is not None else None
+        held = await self._held.get(session or new_id())
+        name = self._agent_name(agent, held)
+        order = Order(
+            (),
+            emit,
+            model=model or "",
+            output_schema=wanted.schema if wanted else None,
+            accept=wanted.fault if wanted else None,
+        )
+        ended = await self._run_turn(held, name, self._message(content, principal), order)
+        if ended.outcome != "answered":
+            raise _error_of(ended, held, wanted)
+        if wanted is not None:
+            return wanted.value  # type: ignore[return-value]  # an accepted answer has set it
+        message = ended.answer or _last_message(held)
+        return Reply(message.text, message, held.state.id, ended.turn, ended.usage)
+
+    async def _run_turn(self, held: Session, agent: str, message: Message, order: Order) -> ev.TurnEnded:
+        desk = self._desk
+        accepted = ev.MessageAccepted(message=message, at=desk.engine.clock())
+        held.users += 1
+        try:
+            held = await desk.take(held, accepted, agent)
+            order = evolve(order, messages=(message.id,))
+            ticket = self._lanes.enter(held.state.id)
+            try:
+                if not ticket.granted:
+                    await self._wait_place(ticket, held, order)
+                if held.stale:
+                    await held.reload()
+                return await desk.settle(held, order)
+            finally:
+                self._lanes.leave(ticket)
+        finally:
+            held.users -= 1
+
+    async def _wait_place(self, ticket: Ticket, held: Session, order: Order) -> None:
+        try:
+            await ticket.wait()
+        except trio.Cancelled:
+            await self._desk.give_up(Turn(self._desk.engine, held, order))
+            raise
+
+    def _agent_name(self, agent: str | None, held: Session) -> str:
+        agents = self._desk.engine.agents
+        if agent is None:
+            return held.state.agent or next(iter(agents))
+        if agent not in agents:
+            known = ", ".join(agents)
+            raise ConfigError(f"there is no agent {agent!r}; the agents are: {known}", path="agents")
+        return agent
+
+    @staticmethod
+    def _message(content: str | Sequence[Part], principal: Principal | None) -> Message:
+        origin = Origin("host", principal=principal.id) if principal is not None else HOST
+        parts = (Text(content, origin),) if isinstance(content, str) else stamp(tuple(content), origin)
+        return Message("user", parts, author=principal)
+
+    # -- serving
+
+    async def serve(self, *, resume: bool = True) -> None:
+        """Run all channels. Returns after `stop`, or when every channel has come to its end and no turn runs.
+
+        `resume`: take over, now and later, the sessions that a process left which has died.
+        """
+        if self._serving:
+            raise RuntimeError("the app serves already")
+        self._serving = True
+        try:
+            async with trio.open_nursery() as nursery:
+                if resume:
+                    nursery.start_soon(self._claim)
+                nursery.start_soon(self._run_channels, nursery.cancel_scope)
+                await self._stop.wait()
+                self._desk.stopping = True
+                nursery.cancel_scope.cancel()
+        finally:
+            self._serving = False
+        await self._desk.drain(self.config.limits.grace_seconds)
+
+    def stop(self) -> None:
+        """Take nothing new; let turns come to their end for `limits.grace_seconds`. What is left then, another process
+        finishes. Immediate; may be called from anywhere in the app's thread, more than once.
+        """
+        self._stop.set()
+
+    async def cancel(self, session: str) -> bool:
+        """Cancel the turn that runs in a session. False where none runs."""
+        await trio.lowlevel.checkpoint()
+        return self._desk.cancel(session)
+
+    async def _run_channels(self, scope: trio.CancelScope) -> None:
+        async with trio.open_nursery() as nursery:
+            for channel in self._crew.channels.values():
+                nursery.start_soon(self._run_channel, channel)
+        await self._desk.wait_idle()
+        self._stop.set()
+        scope.cancel()
+
+    async def _run_channel(self, channel: Channel) -> None:
+        inbox = ChannelInbox(self._desk, channel.name, self._channel_ready)
+        failures = 0
+        while True:
+            began = trio.current_time()
+            try:
+                await channel.run(inbox)
+            except Exception as error:  # noqa: BLE001  # one channel's fault is not the others'
+                failures = 1 if trio.current_time() - began > _BACKOFF[-1] else failures + 1
+                pause = _BACKOFF[min(failures, len(_BACKOFF)) - 1]
+                text = f"stopped with {type(error).__name__}: {error}; runs again in {pause:g} s"
+                self._observers.raise_notice(f"channels/{channel.name}", text, level="error")
+                await trio.sleep(pause)
+            else:
+                return
+
+    def _channel_ready(self, channel: str, where: str) -> None:
+        self._observers.raise_notice(f"channels/{channel}", f"listening at {where}", level="info")
+
+    async def _claim(self) -> None:
+        while True:
+            try:
+                for name in await self._crew.journal.claim():
+                    await self._desk.resume(name)
+            except Exception as error:  # noqa: BLE001  # looking again later is all that can be done
+                self._observers.raise_notice("resume", f"{type(error).__name__}: {error}", level="error")
+            await trio.sleep(_CLAIM_SECONDS)
+
+    # -- looking
+
+    async def models(self) -> dict[str, tuple[ModelInfo, ...]]:
+        """The models of each provider."""
+        return await self._desk.engine.models.infos()
+
+    async def explain(
+        self,
+        call: ToolCall,
+        *,
+        agent: str | None = None,
+        principal: Principal | None = None,
+        address: Address | None = None,
+    ) -> Explanation:
+        """What the policies would decide about a tool call, and all that they say."""
+        entry = self._desk.engine.tools.find(call.tool)
+        name = agent or next(iter(self._desk.engine.agents))
+        review = Review("tool_call", call, "", name, principal, address, entry.spec if entry else None)
+        return await self._desk.engine.policy.explain(review)
+
+    async def check(self) -> tuple[Finding, ...]:
+        """How every enabled plugin and every worker is."""
+        findings = [_finding_of(report) for report in self.reports]
+        for worker in self._crew.opened:
+            subject = worker.name or type(worker).__name__
+            with trio.move_on_after(_CHECK_SECONDS) as scope:
+                try:
+                    findings.extend(await worker.check())
+                except Exception as error:  # noqa: BLE001  # a check that fails is a finding
+                    findings.append(Finding(subject, ok=False, detail=f"its check raised {type(error).__name__}"))
+            if scope.cancelled_caught:
+                findings.append(Finding(subject, ok=False, detail=f"its check took over {_CHECK_SECONDS:g} s"))
+        return tuple(findings)
+
+
+def _last_message(held: Session) -> Message:
+    last = held.state.items[-1]
+    if not isinstance(last, Message):
+        raise TypeError("an answered turn ends with a message")
+    return last
+
+
+def _error_of(ended: ev.TurnEnded, held: Session, wanted: Wanted[Any] | None) -> TurnError:
+    """The error that stands for a turn without an answer."""
+    notice = ended.answer.text if ended.answer is not None else "The turn was cancelled."
+    session, turn = held.state.id, ended.turn
+    if ended.outcome == "refused":
+        return TurnRefused(notice, session=session, turn=turn, rule=ended.reason)
+    if ended.outcome == "cancelled":
+        return TurnCancelled(notice, session=session, turn=turn)
+    if wanted is not None and ended.reason == "arguments":
+        said = [item.text for item in held.state.items if isinstance(item, Message) and item.role == "assistant"]
+        return InvalidResult(notice, session=session, turn=turn, text=said[-1] if said else "")
+    return TurnFailed(notice, session=session, turn=turn, reason=ended.reason)
+
+
+def _finding_of(report: PluginReport) -> Finding:
+    if report.error is not None:
+        return Finding(report.plugin, ok=False, detail=report.error.problem, next_step=report.error.next_step)
+    return Finding(report.plugin, ok=True, detail=" ".join(filter(None, (report.status, report.distribution))))

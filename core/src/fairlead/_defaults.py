@@ -1,0 +1,114 @@
+"""The default configuration: what works with no file at all, and what a file's unnamed kinds get.
+
+A kind of plugin for which the file enables no table gets the plugins below, as far as they are installed. So a file
+of one provider and one model has tools, a memory and a policy that allows exactly these tools.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairlead._config import Config, Kind, ModelRef, PluginConfig
+from fairlead._work import Secret
+from fairlead.errors import ConfigError
+
+__all__ = ["REHEARSAL", "TRUSTED", "data_dir", "default", "default_chain", "default_plugins", "parse_model"]
+
+TRUSTED = {
+    "anthropic": "fairlead-anthropic",
+    "calculator": "fairlead-calculator",
+    "clock": "fairlead-clock",
+    "notes": "fairlead-notes",
+    "openai": "fairlead-openai",
+    "rehearsal": "fairlead-rehearsal",
+    "rules": "fairlead-rules",
+    "sqlite": "fairlead-sqlite",
+    "terminal": "fairlead-cli",
+    "webhook": "fairlead-webhook",
+}
+"""Entry point and distribution of the plugins that run in the host without being asked: both must match."""
+REHEARSAL = "rehearsal"
+"""The provider that only rehearses; never in production."""
+_RULES = {
+    "name": "default-tools",
+    "effect": "allow",
+    "actions": ["tool_call"],
+    "resources": ["now", "weekday", "date_difference", "add_days", "calculate", "remember", "recall", "forget"],
+    "layer": "app",
+}
+_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5", REHEARSAL: REHEARSAL}
+"""What is asked where nobody chose a model: the vendors' middle models, by names that they keep."""
+
+
+def default(*, environ: Mapping[str, str] = os.environ) -> Config:
+    """The working configuration without a file.
+
+    The rehearsal answers, and before it the vendors whose variables are set: ``ANTHROPIC_API_KEY``, ``OPENAI_API_KEY``,
+    ``OPENAI_BASE_URL``. ``FAIRLEAD_MODEL=provider/model`` chooses one model, without fallback. `ConfigError`: it names
+    another provider. Nothing is imported or written.
+    """
+    plugins = tuple(plugin for kind in _KINDS for plugin in default_plugins(kind, environ))
+    return Config(data_dir=data_dir(environ), plugins=plugins, models={"default": default_chain(environ)})
+
+
+_KINDS: tuple[Kind, ...] = ("providers", "tools", "memories", "policies")
+
+
+def default_plugins(kind: Kind, environ: Mapping[str, str]) -> list[PluginConfig]:
+    """The plugins of one kind; none of them is a fault where it is not installed."""
+    named: dict[str, dict[str, Any]] = {
+        "channels": {},
+        "providers": {**_vendors(environ), REHEARSAL: {}},
+        "tools": {"clock": {}, "calculator": {}, "notes": {}},
+        "memories": {"sqlite": {}},
+        "policies": {"rules": {"rules": [_RULES]}},
+    }[kind]
+    return [PluginConfig(kind, name, options=options, optional=True) for name, options in named.items()]
+
+
+def _vendors(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    if key := environ.get("ANTHROPIC_API_KEY"):
+        found["anthropic"] = {"api_key": Secret(key, "env ANTHROPIC_API_KEY")}
+    openai: dict[str, Any] = {}
+    if key := environ.get("OPENAI_API_KEY"):
+        openai["api_key"] = Secret(key, "env OPENAI_API_KEY")
+    if url := environ.get("OPENAI_BASE_URL"):
+        openai["base_url"] = url
+    if openai:
+        found["openai"] = openai
+    return found
+
+
+def default_chain(environ: Mapping[str, str]) -> tuple[ModelRef, ...]:
+    """The models that answer where nobody chose one, for the providers of `default_plugins`."""
+    providers = [plugin.name for plugin in default_plugins("providers", environ)]
+    chosen = environ.get("FAIRLEAD_MODEL", "")
+    if not chosen:
+        return tuple(ModelRef(name, _MODELS[name]) for name in providers)
+    ref = parse_model(chosen)
+    if ref is None or ref.provider not in providers:
+        known = ", ".join(f"{name}/..." for name in providers)
+        raise ConfigError(
+            f"found FAIRLEAD_MODEL={chosen!r}; expected provider/model with a provider that is ready here: {known}",
+            path="FAIRLEAD_MODEL",
+            next_step="set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL, or type: fairlead init",
+        )
+    return (ref,)
+
+
+def parse_model(text: str) -> ModelRef | None:
+    """``provider/model`` as its two parts; the model may hold further slashes. None: it is no such text."""
+    provider, slash, model = text.partition("/")
+    return ModelRef(provider, model) if provider and slash and model else None
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """Where files are kept where the configuration does not say (XDG Base Directory: relative paths do not count)."""
+    if chosen := environ.get("FAIRLEAD_DATA"):
+        return Path(chosen).expanduser().absolute()
+    base = Path(environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "fairlead"

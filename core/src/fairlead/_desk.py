@@ -1,0 +1,284 @@
+"""The desk: takes messages in, runs their turns in their lanes, and lets the outbox answer.
+
+Everything between a channel's inbound message (or a host's question) and the end of its turn passes here once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import evolve
+
+from fairlead import _events as ev
+from fairlead._contracts import Inbox
+from fairlead._message import Data, Message, Origin, Text, stamp
+from fairlead._outbox import DraftBoard
+from fairlead._turn import Engine, Order, Turn
+from fairlead._work import Draft, Inbound, Receipt
+from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, VersionConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fairlead._contracts import Channel, Journal
+    from fairlead._lanes import Lanes, Ticket
+    from fairlead._message import Address, Part
+    from fairlead._observers import Observers
+    from fairlead._outbox import Outbox
+    from fairlead._router import Router
+    from fairlead._session import Session, Sessions
+    from fairlead._work import WorkClass
+
+__all__ = ["ChannelInbox", "Desk"]
+
+_TRIES = 5
+"""How often an append is repeated after another process was faster."""
+
+
+class Desk:
+    """One per app."""
+
+    def __init__(  # the parts of the path, each made by the app
+        self,
+        engine: Engine,
+        journal: Journal,
+        sessions: Sessions,
+        lanes: Lanes,
+        router: Router,
+        outbox: Outbox,
+        observers: Observers,
+        turns: trio.Nursery,
+    ) -> None:
+        self.engine = engine
+        self._journal = journal
+        self._sessions = sessions
+        self._lanes = lanes
+        self._router = router
+        self._outbox = outbox
+        self._observers = observers
+        self._turns = turns
+        self.stopping = False
+        self.busy = 0
+        """Tasks of the desk that have not ended."""
+        self._idle = trio.Event()
+
+    # -- in
+
+    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> Session:
+        """Journal a message. `DuplicateKey`, `JournalUnavailable`; another writer is waited out."""
+        for _ in range(_TRIES):
+            events: tuple[ev.Event, ...] = (accepted,)
+            if session.state.version == 0 and not session.state.agent:
+                author = accepted.message.author
+                owner = author.id if author is not None else ""
+                started = ev.SessionStarted(agent=agent, address=accepted.address, owner=owner, at=accepted.at)
+                events = (started, accepted)
+            try:
+                await session.append(*events)
+            except VersionConflict:
+                session = await self._sessions.get(session.state.id)
+            else:
+                return session
+        raise JournalUnavailable(
+            f"session {session.state.id!r} was written by others {_TRIES} times in a row",
+            session=session.state.id,
+            next_step="send the message again",
+        )
+
+    async def receive(self, inbound: Inbound) -> Receipt:
+        """The inbox of all channels: check, route, journal, and start the turn's task."""
+        if self.stopping:
+            raise JournalUnavailable("the app is stopping", next_step="deliver the message again later")
+        _check_inbound(inbound, self.engine.limits.message_bytes)
+        address, author = inbound.address, inbound.author
+        agent = self._router.agent_for(address, author)
+        session = await self._sessions.get(self._router.session_for(agent, address))
+        if len(session.state.queue) > self.engine.limits.queue:
+            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
+            notice = f"{len(session.state.queue)} messages are waiting already; this one was not taken."
+            return Receipt("refused", session.state.id, notice=notice)
+        origin = Origin("channel", address.channel, author.id)
+        message = Message("user", stamp(inbound.parts, origin), author=author)
+        accepted = ev.MessageAccepted(
+            message=message,
+            address=address,
+            external_id=inbound.external_id,
+            work_class=inbound.work_class,
+            key=f"{address.channel}\n{address.account}\n{inbound.external_id}" if inbound.external_id else "",
+            at=self.engine.clock(),
+        )
+        try:
+            session = await self.take(session, accepted, agent)
+        except DuplicateKey as error:
+            return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
+        self.start(session, inbound.work_class, message.id)
+        return Receipt("accepted", session.state.id, message.id)
+
+    # -- turns
+
+    def start(self, session: Session, work_class: WorkClass, message: str | None) -> None:
+        """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
+        ticket = self._lanes.enter(session.state.id, work_class)
+        self.busy += 1
+        self._turns.start_soon(self._serve, session, ticket, message)
+
+    async def resume(self, name: str) -> None:
+        """Go on with a session that a dead process left."""
+        session = await self._sessions.get(name)
+        self._sessions.drop(name)  # what was folded before may be older than what the dead process wrote
+        session = await self._sessions.get(name)
+        self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
+        self.start(session, "interactive", None)
+
+    async def settle(self, session: Session, order: Order) -> ev.TurnEnded:
+        """Run one turn in the lane that the caller holds; cancellation from outside is journalled as the turn's end."""
+        turn = Turn(self.engine, session, order)
+        try:
+            return await turn.run()
+        except trio.Cancelled:
+            await self.give_up(turn)
+            raise
+
+    async def give_up(self, turn: Turn) -> None:
+        """Journal that a turn was cancelled; but one that the app's stop cut off is left for the next process."""
+        if self.stopping:
+            return
+        with trio.move_on_after(_LAST_WORDS, shield=True):
+            await turn.end("cancelled", reason="cancelled")
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no turn runs, at most that long."""
+        with trio.move_on_after(seconds):
+            await self.wait_idle()
+
+    async def wait_idle(self) -> None:
+        while self.busy:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def cancel(self, name: str) -> bool:
+        """Cancel the turn that runs in a session."""
+        session = self._sessions.peek(name)
+        if session is None or session.scope is None:
+            return False
+        session.scope.cancel()
+        return True
+
+    def session_at(self, address: Address) -> list[str]:
+        """Names that the sessions of an address may have: one for each agent."""
+        return [self._router.session_for(agent, address) for agent in self.engine.agents]
+
+    async def _serve(self, session: Session, ticket: Ticket, message: str | None) -> None:
+        session.users += 1
+        try:
+            await ticket.wait()
+            session = await self._fresh(session)
+            if message is None:
+                await self._serve_rest(session)
+            elif message in session.state.queue:
+                await self._serve_one(session, (message,))
+        except JournalError as error:
+            self._observers.raise_notice("journal", error.problem, level="error", session=session.state.id)
+        except Exception as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
+            text = f"a turn broke with {type(error).__name__}: {error}"
+            self._observers.raise_notice("turn", text, level="error", session=session.state.id)
+        finally:
+            self._lanes.leave(ticket)
+            session.users -= 1
+            self.busy -= 1
+            if not self.busy:
+                self._idle.set()
+
+    async def _serve_rest(self, session: Session) -> None:
+        state = session.state
+        for turn in tuple(state.outbox):
+            await self._outbox.deliver(session, turn)
+        if state.turn is not None:
+            await self._serve_one(session, state.turn.messages)
+        for message in tuple(session.state.queue):
+            await self._serve_one(session, (message,))
+
+    async def _serve_one(self, session: Session, messages: tuple[str, ...]) -> None:
+        address = session.state.queue[messages[0]].address
+        channel = self._outbox.channel(address)
+        if channel is not None and address is not None and channel.capabilities.streaming:
+            ended = await self._settle_shown(session, messages, channel, address)
+        else:
+            ended = await self.settle(session, Order(messages))
+        await self._outbox.deliver(session, ended.turn)
+
+    async def _settle_shown(
+        self, session: Session, messages: tuple[str, ...], channel: Channel, address: Address
+    ) -> ev.TurnEnded:
+        """A turn whose growing answer the channel shows."""
+        turn = Turn(self.engine, session, Order(messages))
+        board = DraftBoard(channel, Draft(turn.id, address), session.state.id, self._observers)
+        board.author = session.state.queue[messages[0]].message.author
+        turn.order = Order(messages, emit=board.emit, progress=board.progress)
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(board.run)
+            try:
+                ended = await turn.run()
+            except trio.Cancelled:
+                await self.give_up(turn)
+                raise
+            except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return ended
+
+    async def _fresh(self, session: Session) -> Session:
+        return await self._sessions.get(session.state.id) if session.stale else session
+
+
+_LAST_WORDS = 5.0
+"""Seconds for journalling the end of a turn that was cancelled."""
+
+
+class ChannelInbox(Inbox):
+    """The inbox of one channel: it can speak for that channel only."""
+
+    def __init__(self, desk: Desk, channel: str, ready: Callable[[str, str], None]) -> None:
+        self._desk = desk
+        self._channel = channel
+        self._ready = ready
+
+    async def accept(self, inbound: Inbound) -> Receipt:
+        if inbound.address.channel != self._channel:
+            inbound = evolve(inbound, address=evolve(inbound.address, channel=self._channel))
+        return await self._desk.receive(inbound)
+
+    def ready(self, where: str) -> None:
+        self._ready(self._channel, where)
+
+    async def cancel(self, address: Address) -> bool:
+        address = evolve(address, channel=self._channel)
+        await trio.lowlevel.checkpoint()
+        return any([self._desk.cancel(name) for name in self._desk.session_at(address)])
+
+
+def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
+    """Hold a channel to its contract. `SchemaError`: what was found."""
+    if not inbound.parts:
+        raise SchemaError("expected at least one part, found none", schema="inbound", path="/parts")
+    try:
+        texts = (inbound.external_id, inbound.author.id, inbound.address.conversation, *_texts(inbound.parts))
+        size = sum(len(text.encode("utf-8")) for text in texts)
+    except UnicodeEncodeError:
+        raise SchemaError("expected valid Unicode, found a lone surrogate", schema="inbound") from None
+    size += sum(len(getattr(part, "data", None) or b"") for part in inbound.parts)
+    if size > max_bytes:
+        raise SchemaError(
+            f"found a message of {size} bytes, at most {max_bytes} are taken",
+            schema="inbound",
+            path="/parts",
+            next_step="raise limits.message_bytes",
+        )
+
+
+def _texts(parts: Sequence[Part]) -> list[str]:
+    return [part.text if isinstance(part, Text) else str(part.value) for part in parts if isinstance(part, Text | Data)]

@@ -1,0 +1,206 @@
+"""The model resolver: an alias becomes a chain, and the chain is tried in its order until one answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import evolve, frozen
+
+from fairlead._config import ModelRef
+from fairlead._leaf import leaf
+from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, new_id, stamp
+from fairlead._work import Delta
+from fairlead.errors import ConfigError, ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fairlead._contracts import Provider
+    from fairlead._work import Emit, ModelInfo, ModelRequest
+
+__all__ = ["Answered", "ModelResolver"]
+
+_INFO_SECONDS = 2.0
+"""How long the first answer of a provider may wait for its list of prices."""
+
+
+@frozen
+class Link:
+    """One model of a chain, with its provider at hand."""
+
+    ref: ModelRef
+    provider: Provider
+
+
+@frozen
+class Answered:
+    """An answer as the session keeps it."""
+
+    message: Message
+    provider: str
+    model: str
+    usage: Usage
+    finish: str
+
+
+class Shown:
+    """What a reader has already seen of an answer, so that a second try shows only what is new."""
+
+    __slots__ = ("_emit", "_try", "seen")
+
+    def __init__(self, emit: Emit | None) -> None:
+        self._emit = emit
+        self.seen = ""
+        self._try = ""
+
+    def again(self) -> None:
+        """A new try begins."""
+        self._try = ""
+
+    async def emit(self, delta: Delta) -> None:
+        if delta.kind != "text":
+            if self._emit is not None and not self.seen:
+                await self._emit(delta)
+            return
+        self._try += delta.text
+        new = self._try[len(self.seen) :]
+        if not new or not self._try.startswith(self.seen):
+            return  # a second try says the same again, or something else: the final answer settles it
+        self.seen = self._try
+        if self._emit is not None:
+            await self._emit(Delta(new))
+
+
+class ModelResolver:
+    """The providers of an app and the aliases for their models."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        aliases: Mapping[str, tuple[ModelRef, ...]],
+        *,
+        default: ModelRef | None = None,
+    ) -> None:
+        """`default`: the only model, where the configuration has no alias ``default``."""
+        self._providers = providers
+        self._aliases = dict(aliases)
+        if "default" not in self._aliases and default is not None:
+            self._aliases["default"] = (default,)
+        self._infos: dict[str, dict[str, ModelInfo]] = {}
+        self._origins = {name: Origin("provider", name) for name in providers}
+        self._chains: dict[str, tuple[Link, ...]] = {}
+
+    def resolve(self, name: str) -> tuple[Link, ...]:
+        """The chain of an alias, or of ``provider/model``. `ConfigError`: neither is known."""
+        chain = self._chains.get(name)
+        if chain is None:
+            refs = self._aliases.get(name)
+            if refs is None:
+                provider, _, model = name.partition("/")
+                refs = (ModelRef(provider, model),) if model and provider in self._providers else ()
+            links = tuple(Link(ref, self._providers[ref.provider]) for ref in refs if ref.provider in self._providers)
+            if not links:
+                raise self._unknown(name, refs)
+            chain = self._chains[name] = links
+        return chain
+
+    async def generate(
+        self,
+        chain: Sequence[Link],
+        request: ModelRequest,
+        emit: Emit | None,
+        failed: Callable[[Link, Exception, str], None],
+    ) -> Answered:
+        """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
+
+        Another model is asked only before the first token; a stream that breaks later is asked again once, at the same
+        model. Raises the last `ProviderError`.
+        """
+        shown = Shown(emit)
+        last: Exception | None = None
+        for link in chain:
+            for _ in range(2):
+                seen = shown.seen
+                try:
+                    return await self._once(link, request, shown)
+                except Exception as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
+                    last = leaf(error)
+                    failed(link, last, shown.seen[len(seen) :])
+                    shown.again()
+                if not shown.seen or seen:
+                    break
+            if shown.seen:
+                break
+        if isinstance(last, ProviderError):
+            raise last
+        name = chain[-1].ref.provider
+        raise ProviderError(
+            f"provider {name!r} failed with {type(last).__name__}", provider=name, next_step="fairlead doctor"
+        ) from last
+
+    async def infos(self) -> dict[str, tuple[ModelInfo, ...]]:
+        """The models of each provider. A provider that cannot say offers none."""
+        for name in self._providers:
+            await self._info(name, "")
+        return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
+
+    async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+        ref = link.ref
+        asked = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
+        answer = await link.provider.generate(asked, shown.emit)
+        origin = self._origins[ref.provider]
+        message = Message("assistant", _stamped(answer.parts, origin), calls=_calls(answer.calls, origin))
+        usage = answer.usage
+        if usage.cost is None and (usage.input_tokens or usage.output_tokens):
+            usage = await self._priced(ref, usage)
+        return Answered(message, ref.provider, answer.model or ref.model, usage, answer.finish)
+
+    async def _priced(self, ref: ModelRef, usage: Usage) -> Usage:
+        info = await self._info(ref.provider, ref.model)
+        if info is None or info.input_price is None or info.output_price is None:
+            return usage
+        cost = (usage.input_tokens * info.input_price + usage.output_tokens * info.output_price) / 1_000_000
+        return evolve(usage, cost=cost)
+
+    async def _info(self, provider: str, model: str) -> ModelInfo | None:
+        if provider not in self._infos:
+            self._infos[provider] = {}
+            with trio.move_on_after(_INFO_SECONDS):
+                try:
+                    listed = await self._providers[provider].models()
+                except Exception:  # noqa: BLE001  # without prices the answer still counts
+                    listed = ()
+                self._infos[provider] = {info.name: info for info in listed}
+        return self._infos[provider].get(model)
+
+    def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:
+        known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})
+        if refs:
+            wanted = ", ".join(sorted({ref.provider for ref in refs}))
+            problem = f"no provider of the chain {name!r} is available (it names {wanted})"
+        elif not self._providers:
+            problem = "no provider is available, so no model can be asked"
+        else:
+            problem = f"no model is named {name!r}; expected one of {', '.join(known)}"
+        return ConfigError(problem, path="models", next_step="fairlead doctor")
+
+
+def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
+    """As `stamp`, with a short way for the one text that nearly every answer is."""
+    if len(parts) == 1 and type(parts[0]) is Text:
+        return (Text(parts[0].text, origin),)
+    return stamp(tuple(parts), origin)
+
+
+def _calls(calls: Sequence[ToolCall], origin: Origin) -> tuple[ToolCall, ...]:
+    """The calls with our label, and with ids that differ: some servers leave them out or repeat them."""
+    if not calls:
+        return ()
+    seen: set[str] = set()
+    made = []
+    for call in calls:
+        ident = call.id if call.id and call.id not in seen else f"call_{new_id()}"
+        seen.add(ident)
+        made.append(ToolCall(ident, call.tool, call.arguments, origin))
+    return tuple(made)

@@ -1,0 +1,78 @@
+"""Observers: each has its own buffer and task, so that none can delay the path or another observer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from fairlead._events import Event, NoticeRaised, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fairlead._contracts import Observer
+
+__all__ = ["Observers"]
+
+BUFFER = 1000
+"""Records that an observer may lag behind before it is dropped."""
+
+
+class Observers:
+    """Hands every record to every observer, without waiting."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sends: dict[Observer, trio.MemorySendChannel[Record]] = {}
+
+    @property
+    def watching(self) -> bool:
+        return bool(self._sends)
+
+    def subscribe(self, observer: Observer) -> trio.MemoryReceiveChannel[Record]:
+        """From now on its records are kept for it; give what is returned to `run`."""
+        send, receive = trio.open_memory_channel[Record](BUFFER)
+        self._sends[observer] = send
+        return receive
+
+    async def run(self, observer: Observer, receive: trio.MemoryReceiveChannel[Record]) -> None:
+        """Feed one observer until it is dropped or cancelled. One that fails 3 times is dropped."""
+        failures = 0
+        try:
+            async for record in receive:
+                try:
+                    await observer.observe(record)
+                except Exception as error:  # noqa: BLE001  # whatever an observer raises concerns only itself
+                    failures += 1
+                    if failures >= _PATIENCE:
+                        self._drop(observer, f"failed {failures} times, last with {type(error).__name__}: {error}")
+        finally:
+            self._sends.pop(observer, None)
+
+    def publish(self, record: Record) -> None:
+        """Give a record to all. Never waits."""
+        for observer, send in tuple(self._sends.items()):
+            try:
+                send.send_nowait(record)
+            except trio.WouldBlock:
+                self._drop(observer, f"lagged by {BUFFER} events")
+
+    def show(self, session: str, event: Event) -> None:
+        """Publish an event that is not kept."""
+        if self._sends:
+            self.publish(Record(session, 0, event))
+
+    def raise_notice(self, subject: str, detail: str, *, level: str = "warning", session: str = "") -> None:
+        """Tell the operator."""
+        if self._sends:
+            self.show(session, NoticeRaised(at=self._clock(), subject=subject, detail=detail, level=level))  # type: ignore[arg-type]  # callers pass literals
+
+    def _drop(self, observer: Observer, why: str) -> None:
+        send = self._sends.pop(observer, None)
+        if send is not None:
+            send.close()
+            self.raise_notice(f"observers/{observer.name}", f"dropped: it {why}")
+
+
+_PATIENCE = 3

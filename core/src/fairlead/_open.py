@@ -1,0 +1,143 @@
+"""Opening an app: the workers are opened, the parts of the path tied together, and everything closed again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from fairlead._app import App
+from fairlead._config import Config, ModelRef
+from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
+from fairlead._desk import Desk
+from fairlead._journal import VolatileMemory
+from fairlead._lanes import Lanes
+from fairlead._models import ModelResolver
+from fairlead._observers import Observers
+from fairlead._outbox import Outbox
+from fairlead._plugins import PluginReport
+from fairlead._policy import PolicyEngine
+from fairlead._router import Router
+from fairlead._session import Sessions
+from fairlead._tools import FunctionTool, ToolRegistry
+from fairlead._turn import Engine
+from fairlead._workers import Crew, Hands, hire
+from fairlead.errors import ConfigError, PluginLoadError
+
+if TYPE_CHECKING:
+    from fairlead._contracts import Worker
+
+__all__ = ["open_app"]
+
+
+@asynccontextmanager
+async def open_app(  # all by keyword: the five kinds, observers and the clock
+    config: Config | str | Path | None = None,
+    *,
+    channels: Sequence[Channel] = (),
+    tools: Sequence[Tool | Callable[..., Any]] = (),
+    providers: Sequence[Provider] = (),
+    memories: Sequence[Memory] = (),
+    policies: Sequence[Policy] = (),
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[App]:
+    """Open an app: ``async with fairlead.open(...) as app``.
+
+    `config`: a `Config`, the path of a ``fairlead.toml``, or None for nothing but what is handed in here. Workers that are
+    handed in are the host's own: they come before the configured ones, and its tools (functions or `Tool` objects) are
+    allowed where no policy denies. `clock` gives Unix seconds.
+
+    `ConfigError`; `JournalUnavailable` where a memory is configured and none offers a journal; whatever the `open` of a
+    worker raises that was handed in. Plugins that fail are in `App.reports`.
+    """
+    config = _configuration(config)
+    own_tools = [tool if isinstance(tool, Tool) else FunctionTool(tool) for tool in tools]
+    hands = Hands(channels, own_tools, providers, memories, policies, observers)
+    watchers = Observers(clock)
+    crew = Crew()
+    failure: BaseException | None = None
+    try:
+        await hire(crew, config, hands, VolatileMemory(clock))
+        engine = await _engine(config, crew, watchers, clock, own_tools)
+        router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
+        async with trio.open_nursery() as background, trio.open_nursery() as turns:
+            sessions = Sessions(crew.journal, watchers.publish if crew.observers else None)
+            lanes = Lanes(config.lanes)
+            outbox = Outbox(crew.channels, clock, watchers.raise_notice)
+            desk = Desk(engine, crew.journal, sessions, lanes, router, outbox, watchers, turns)
+            for observer in crew.observers:
+                background.start_soon(watchers.run, observer, watchers.subscribe(observer))
+            for report in crew.reports:
+                if report.error is not None:
+                    watchers.raise_notice(report.plugin, report.error.problem, level="error")
+            try:
+                yield App(config, crew, desk, lanes, sessions, watchers)
+            except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
+                failure = error
+            desk.stopping = True  # what is cut off now is left for the next process
+            turns.cancel_scope.cancel()
+            background.cancel_scope.cancel()
+    finally:
+        await crew.dismiss()
+    if failure is not None:
+        raise failure
+
+
+def _configuration(config: Config | str | Path | None) -> Config:
+    if config is None:
+        return Config()
+    if isinstance(config, Config):
+        return config
+    from fairlead._config_file import load  # noqa: PLC0415  # a host that builds its configuration needs no TOML
+
+    return load(config)
+
+
+async def _engine(
+    config: Config, crew: Crew, watchers: Observers, clock: Callable[[], float], own_tools: Sequence[Worker]
+) -> Engine:
+    limits = config.limits
+    registry = ToolRegistry(result_chars=limits.result_chars, seconds=limits.tool_seconds, notice=watchers.raise_notice)
+    granted: set[str] = set()
+    for worker in crew.tools:
+        try:
+            names = registry.add(worker)
+        except PluginLoadError as error:
+            if worker in own_tools:
+                raise
+            crew.reports.append(PluginReport(f"tools/{worker.name}", "failed", error=error))
+            continue
+        if worker in own_tools:
+            granted.update(names)
+    agents = {agent.name: agent for agent in config.agents}
+    if not agents:
+        raise ConfigError("expected at least one agent, found none", path="agents", file=config.file)
+    return Engine(
+        models=ModelResolver(crew.providers, config.models, default=await _default_model(config, crew)),
+        tools=registry,
+        policy=PolicyEngine(
+            crew.policies,
+            granted=frozenset(granted),
+            seconds=limits.review_seconds,
+            notice=watchers.raise_notice,
+        ),
+        limits=limits,
+        agents=agents,
+        clock=clock,
+        notice=watchers.raise_notice,
+        recall=crew.recall,
+    )
+
+
+async def _default_model(config: Config, crew: Crew) -> ModelRef | None:
+    """The first model of the first provider, where nothing is configured."""
+    if "default" in config.models or not crew.providers:
+        return None
+    name, provider = next(iter(crew.providers.items()))
+    listed = await provider.models()
+    return ModelRef(name, listed[0].name) if listed else None

@@ -1,0 +1,195 @@
+"""The outbox: what goes to a channel, once. And the draft that a streaming channel shows before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import evolve
+
+from fairlead import _events as ev
+from fairlead._message import Data, Part, Text
+from fairlead._work import Delivery, Delta, Draft, Outbound, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fairlead._contracts import Channel
+    from fairlead._message import Address, Principal
+    from fairlead._observers import Observers
+    from fairlead._session import Session, Unsent
+    from fairlead._work import Capabilities
+
+__all__ = ["DraftBoard", "Outbox", "fitted", "split_text"]
+
+_ATTEMPTS = 5
+"""Sends of one answer, where the channel says that another try makes sense."""
+
+
+class Outbox:
+    """Sends what the sessions have to say."""
+
+    def __init__(
+        self, channels: Mapping[str, Channel], clock: Callable[[], float], notice: Callable[[str, str], None]
+    ) -> None:
+        self._channels = channels
+        self._clock = clock
+        self._notice = notice
+
+    def channel(self, address: Address | None) -> Channel | None:
+        return self._channels.get(address.channel) if address is not None else None
+
+    async def deliver(self, session: Session, turn: str) -> None:
+        """Send one answer and journal what became of it. Without its channel it stays for a process that has it."""
+        unsent = session.state.outbox.get(turn)
+        channel = self.channel(unsent.address) if unsent is not None else None
+        if unsent is None or channel is None:
+            return
+        if unsent.attempts and not channel.capabilities.idempotency:
+            delivery = Delivery("ambiguous", reason="the program stopped while it was sending")
+            await self._settle(session, turn, "unknown", delivery)
+            return
+        delivery = Delivery("failed", reason="nothing to send")
+        for attempt in range(unsent.attempts + 1, unsent.attempts + 1 + _ATTEMPTS):
+            await session.append(ev.AnswerSending(turn=turn, attempt=attempt, at=self._clock()))
+            delivery = await self._send(channel, session, turn, unsent)
+            again = delivery.retry_after if delivery.status == "failed" else None
+            if delivery.status == "ambiguous" and channel.capabilities.idempotency:
+                again = 2.0 ** min(attempt, 6)
+            if again is None:
+                break
+            await trio.sleep(again)
+        await self._settle(session, turn, delivery.status, delivery)
+
+    async def _send(self, channel: Channel, session: Session, turn: str, unsent: Unsent) -> Delivery:
+        delivery = Delivery("failed", reason="nothing to send")
+        pieces = fitted(unsent.answer.parts, channel.capabilities)
+        for step, parts in enumerate(pieces):
+            outbound = Outbound(
+                turn if step == 0 else f"{turn}.{step}",
+                unsent.address,
+                parts,
+                unsent.in_reply_to,
+                "answer" if unsent.kind == "answer" else "notice",
+                session.state.id,
+            )
+            try:
+                delivery = await channel.send(outbound)
+            except Exception as error:  # noqa: BLE001  # a channel's fault must not end the turn
+                self._notice(f"channels/{channel.name}", f"send raised {type(error).__name__}: {error}")
+                delivery = Delivery("ambiguous", reason=f"the channel raised {type(error).__name__}")
+            if delivery.status == "sent" and not delivery.external_id and not channel.capabilities.idempotency:
+                delivery = evolve(delivery, status="ambiguous", reason="the channel gave no id")
+            if delivery.status == "failed" and step:
+                # An earlier piece has arrived: sending all again would show it twice.
+                return evolve(delivery, status="ambiguous", reason=f"piece {step + 1}: {delivery.reason}")
+            if delivery.status != "sent" and delivery.reason != "the channel gave no id":
+                return delivery
+        return delivery
+
+    async def _settle(self, session: Session, turn: str, status: str, delivery: Delivery) -> None:
+        if status != "sent":
+            self._notice("outbox", f"answer {turn} of session {session.state.id!r} is {status}: {delivery.reason}")
+        await session.append(
+            ev.AnswerDelivered(
+                turn=turn,
+                status=status,  # type: ignore[arg-type]  # one of the four by construction
+                external_id=delivery.external_id,
+                reason=delivery.reason,
+                at=self._clock(),
+            )
+        )
+
+
+class DraftBoard:
+    """Collects what a turn shows while it runs, and gives the newest state to the channel as fast as that takes it."""
+
+    def __init__(self, channel: Channel, draft: Draft, session: str, observers: Observers) -> None:
+        self._channel = channel
+        self._draft = draft
+        self._session = session
+        self._observers = observers
+        self._pieces: list[str] = []
+        self._tools: dict[str, Progress] = {}
+        self._changed = trio.Event()
+        self.author: Principal | None = None
+
+    async def emit(self, delta: Delta) -> None:
+        if delta.kind == "text":
+            self._pieces.append(delta.text)
+            self._changed.set()
+
+    def progress(self, progress: Progress) -> None:
+        self._tools[progress.call] = progress
+        if progress.status == "running":
+            self._pieces.clear()  # what was said before a tool ran is not the answer
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Show until cancelled. A channel that fails once is not asked again."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            if len(self._pieces) > 1:
+                self._pieces[:] = ["".join(self._pieces)]
+            draft = evolve(self._draft, text="".join(self._pieces), tools=tuple(self._tools.values()))
+            if self._observers.watching:
+                self._observers.show(self._session, ev.DraftShown(draft=draft, principal=self.author))
+            try:
+                await self._channel.preview(draft)
+            except Exception as error:  # noqa: BLE001  # a preview that fails costs the preview only
+                self._observers.raise_notice(f"channels/{self._channel.name}", f"preview raised {error!r}")
+                return
+
+
+def fitted(parts: Sequence[Part], capabilities: Capabilities) -> list[tuple[Part, ...]]:
+    """The parts as messages that the channel can take: long text split, media it cannot send put into words."""
+    media = [part for part in parts if not isinstance(part, Text | Data) and _takes(capabilities, part.media_type)]
+    words = [_in_words(part) for part in parts if part not in media]
+    origin = parts[0].origin if parts else None
+    texts = split_text("\n".join(words), capabilities.max_chars) if words else []
+    messages: list[tuple[Part, ...]] = [(Text(text, origin),) if origin else (Text(text),) for text in texts]
+    if media:
+        messages[-1:] = [(*(messages[-1] if messages else ()), *media)]
+    return messages
+
+
+def _takes(capabilities: Capabilities, media_type: str) -> bool:
+    return media_type in capabilities.media or media_type.split("/", maxsplit=1)[0] + "/*" in capabilities.media
+
+
+def _in_words(part: Part) -> str:
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Data):
+        return str(part.value)
+    name = getattr(part, "name", "") or getattr(part, "alt", "") or part.media_type
+    return f"[{name}: {part.url}]" if part.url else f"[{name}: this channel cannot show it]"
+
+
+def split_text(text: str, limit: int | None) -> list[str]:
+    """Pieces of at most `limit` characters, cut at a paragraph, a line or a space where one is in the second half.
+
+    A base character keeps its combining marks and joiners. Joined with the white space at the cuts they are the text.
+    """
+    if limit is None or len(text) <= limit:
+        return [text]
+    pieces = []
+    while len(text) > limit:
+        end = next((at for mark in ("\n\n", "\n", " ") if (at := text.rfind(mark, limit // 2, limit + 1)) > 0), 0)
+        if not end:
+            end = limit
+            while end > limit // 2 and _clings(text[end]):
+                end -= 1
+        pieces.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    if text:
+        pieces.append(text)
+    return [piece for piece in pieces if piece]
+
+
+def _clings(char: str) -> bool:
+    """Whether a character belongs to the one before it: combining marks, joiners, variation selectors, skin tones."""
+    import unicodedata  # noqa: PLC0415  # 1 MB of tables that only splitting needs
+
+    return bool(unicodedata.combining(char)) or char in "\u200d\ufe0e\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff"

@@ -1,0 +1,162 @@
+"""The policy engine: asks the policies at a boundary and makes one decision of their verdicts.
+
+Strength: deny > ask > revise > allow. A tool call needs an allow of the app layer; everything else passes where nobody
+objects. Lower layers (agent, channel, person) narrow: their allow is a confirmation and never grants.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+from attrs import evolve, frozen
+
+from fairlead._work import Review, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fairlead._contracts import Policy
+    from fairlead._work import Boundary
+
+__all__ = ["Decision", "Explanation", "PolicyEngine"]
+
+_STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
+_LAYERS = ("app", "agent", "channel", "person")
+_ROUNDS = 4
+"""How often policies may revise one subject before it counts as a quarrel."""
+
+_UNOPPOSED = Verdict("allow", "default: nobody objects")
+_GRANTED = Verdict("allow", "host: the application supplied this tool")
+_NOT_ALLOWED = Verdict(
+    "deny", "default: no policy of the app layer allows this tool", reason="no rule allows this tool"
+)
+
+
+@frozen
+class Decision:
+    """What results at a boundary."""
+
+    effect: Literal["allow", "revise", "ask", "deny"]
+    verdict: Verdict
+    """The one that decided: its rule, layer and policy."""
+    subject: Any
+    """As it may pass; after ``deny`` and ``ask``, as it was."""
+
+    @property
+    def passes(self) -> bool:
+        return self.effect in ("allow", "revise")
+
+
+@frozen
+class Explanation:
+    """A decision with everything that was said, for people."""
+
+    verdict: Verdict
+    verdicts: tuple[Verdict, ...]
+
+
+class PolicyEngine:
+    """The policies of one app, in the configured order."""
+
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        *,
+        granted: frozenset[str] = frozenset(),
+        seconds: float = 5.0,
+        notice: Callable[[str, str], None] = lambda subject, detail: None,
+    ) -> None:
+        """`granted`: names of tools that the host application itself supplied."""
+        self._at: dict[str, tuple[Policy, ...]] = {}
+        for policy in policies:
+            for boundary in policy.boundaries:
+                self._at[boundary] = (*self._at.get(boundary, ()), policy)
+        self._granted = granted
+        self._seconds = seconds
+        self._notice = notice
+
+    def watches(self, boundary: Boundary) -> bool:
+        """Whether any policy wants to be asked there."""
+        return boundary in self._at
+
+    async def decide(self, review: Review) -> Decision:
+        """One decision about one crossing. Never raises for what policies do: their errors deny."""
+        policies = self._at.get(review.boundary)
+        if policies is None:
+            return _settle(self._default(review), review, revised=False)
+        if all(policy.immediate for policy in policies):
+            return await self._rounds(policies, review)
+        decision = None
+        with trio.move_on_after(self._seconds):
+            decision = await self._rounds(policies, review)
+        if decision is None:
+            late = Verdict("deny", "default: no answer in time", reason=f"the policies took over {self._seconds:g} s")
+            self._notice("policies", f"no decision at {review.boundary} within {self._seconds:g} s")
+            return _settle(late, review, revised=False)
+        return decision
+
+    async def explain(self, review: Review) -> Explanation:
+        """The decision and every verdict, without any revision applied."""
+        verdicts: list[Verdict] = []
+        for policy in self._at.get(review.boundary, ()):
+            verdicts.extend(await self._ask(policy, review))
+        decision = await self.decide(review)
+        return Explanation(decision.verdict, tuple(verdicts))
+
+    async def _rounds(self, policies: tuple[Policy, ...], review: Review) -> Decision:
+        last: Verdict | None = None
+        for _ in range(_ROUNDS):
+            strongest, allowed = await self._strongest(policies, review)
+            if strongest is None or strongest.effect == "allow":
+                outcome = allowed or self._default(review)
+                if outcome.effect == "deny" or last is None:
+                    return _settle(outcome, review, revised=False)
+                return _settle(last, review, revised=True)
+            if strongest.effect != "revise":
+                return _settle(strongest, review, revised=False)
+            last = strongest
+            review = evolve(review, subject=strongest.revised)
+        quarrel = Verdict("deny", "default: the policies revise each other", reason="the policies do not settle")
+        return _settle(quarrel, review, revised=False)
+
+    async def _strongest(self, policies: tuple[Policy, ...], review: Review) -> tuple[Verdict | None, Verdict | None]:
+        """The strongest verdict, and the first allow of the app layer."""
+        strongest: Verdict | None = None
+        allowed: Verdict | None = None
+        rank = -1
+        for policy in policies:
+            for verdict in await self._ask(policy, review):
+                effect = verdict.effect
+                if effect == "allow":
+                    if allowed is None and verdict.layer == "app":
+                        allowed = verdict
+                elif effect == "revise" and verdict.revised == review.subject:
+                    continue  # satisfied: this round it has nothing to change
+                mine = _STRENGTH[effect] * 4 + 3 - _LAYERS.index(verdict.layer)
+                if mine > rank:
+                    strongest, rank = verdict, mine
+        return strongest, allowed
+
+    async def _ask(self, policy: Policy, review: Review) -> Sequence[Verdict]:
+        try:
+            verdicts = await policy.review(review)
+            for verdict in verdicts:
+                if verdict.effect == "revise" and type(verdict.revised) is not type(review.subject):
+                    found = type(verdict.revised).__name__
+                    raise TypeError(f"rule {verdict.rule!r} revised a {type(review.subject).__name__} into a {found}")  # noqa: TRY301  # one handler for all faults of a policy
+        except Exception as error:  # noqa: BLE001  # whatever a policy raises is a denial
+            self._notice(f"policies/{policy.name}", f"failed at {review.boundary}: {type(error).__name__}: {error}")
+            return (Verdict("deny", "default: the policy failed", reason="a policy failed", policy=policy.name),)
+        if not policy.names_itself:
+            return [verdict if verdict.policy else evolve(verdict, policy=policy.name) for verdict in verdicts]
+        return verdicts
+
+    def _default(self, review: Review) -> Verdict:
+        if review.boundary != "tool_call":
+            return _UNOPPOSED
+        return _GRANTED if review.subject.tool in self._granted else _NOT_ALLOWED  # type: ignore[union-attr]  # the subject of a tool_call is a ToolCall
+
+
+def _settle(verdict: Verdict, review: Review, *, revised: bool) -> Decision:
+    return Decision("revise" if revised else verdict.effect, verdict, review.subject)

@@ -1,0 +1,302 @@
+"""A session as the fold over its events, and the one place in a process that appends to it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import trio
+from attrs import define, field
+
+from fairlead import _events as ev
+from fairlead._message import Message, ToolCall, ToolResult, Usage
+
+if TYPE_CHECKING:
+    from fairlead._contracts import Journal
+    from fairlead._message import Address
+
+__all__ = ["History", "OpenTurn", "Session", "SessionState", "Sessions", "fold"]
+
+Item = Message | ToolResult
+
+
+class History(Sequence[Item]):
+    """The first items of a list that only ever grows: a view that costs nothing and never changes."""
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: list[Item], length: int) -> None:
+        self._items = items
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Item]:
+        items = self._items
+        return iter(items) if len(items) == self._length else iter(items[: self._length])
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        if isinstance(index, slice):
+            return [self._items[step] for step in range(*index.indices(self._length))]
+        step = index + self._length if index < 0 else index
+        if not 0 <= step < self._length:
+            raise IndexError(index)
+        return self._items[step]
+
+
+@define
+class OpenTurn:
+    """A turn that has started and not ended."""
+
+    id: str
+    messages: tuple[str, ...]
+    steps: int = 0
+    corrections: int = 0
+    usage: Usage = Usage()
+    calls: dict[str, ToolCall] = field(factory=dict)
+    """Calls without a result."""
+
+
+@define
+class Unsent:
+    """An answer on its way to a channel."""
+
+    answer: Message
+    address: Address
+    in_reply_to: str
+    kind: str
+    attempts: int = 0
+
+
+@define
+class SessionState:
+    """What the events so far amount to."""
+
+    id: str
+    version: int = 0
+    agent: str = ""
+    owner: str = ""
+    address: Address | None = None
+    items: list[Item] = field(factory=list)
+    queue: dict[str, ev.MessageAccepted] = field(factory=dict)
+    """Accepted messages whose turn has not ended, in order."""
+    turn: OpenTurn | None = None
+    outbox: dict[str, Unsent] = field(factory=dict)
+    """By turn."""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.queue or self.turn or self.outbox)
+
+    @property
+    def history(self) -> History:
+        return History(self.items, len(self.items))
+
+
+def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
+    """The state after all records. What lies behind a rollback is left out."""
+    kept: list[ev.Record] = []
+    for record in records:
+        if isinstance(record.event, ev.RolledBack):
+            to_version = record.event.to_version
+            kept = [earlier for earlier in kept if earlier.version <= to_version]
+        else:
+            kept.append(record)
+    state = SessionState(session)
+    for record in kept:
+        apply(state, record.event)
+    state.version = records[-1].version if records else 0
+    return state
+
+
+def apply(state: SessionState, event: ev.Event) -> None:
+    """Take one event into the state. Kinds that say nothing about the state are ignored."""
+    act = _ACTS.get(type(event))
+    if act is not None:
+        act(state, event)
+
+
+def _started(state: SessionState, event: ev.SessionStarted) -> None:
+    state.agent, state.address, state.owner = event.agent, event.address, event.owner
+
+
+def _accepted(state: SessionState, event: ev.MessageAccepted) -> None:
+    state.queue[event.message.id] = event
+
+
+def _turn_started(state: SessionState, event: ev.TurnStarted) -> None:
+    state.turn = OpenTurn(event.turn, event.messages)
+    revised = {message.id: message for message in event.revised} if event.revised else None
+    for message in event.messages:
+        accepted = state.queue[message].message
+        state.items.append(revised.get(message, accepted) if revised else accepted)
+
+
+def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
+    state.items.append(event.message)
+    turn = state.turn
+    if turn is not None:
+        turn.steps += 1
+        turn.usage = turn.usage + event.usage
+        for call in event.message.calls:
+            turn.calls[call.id] = call
+
+
+def _corrected(state: SessionState, event: ev.Corrected) -> None:
+    state.items.append(event.message)
+    if state.turn is not None:
+        state.turn.corrections += 1
+
+
+def _returned(state: SessionState, event: ev.ToolReturned) -> None:
+    state.items.append(event.result)
+    if state.turn is not None:
+        state.turn.calls.pop(event.result.call, None)
+        if event.result.error == "invalid":
+            state.turn.corrections += 1
+
+
+def _ended(state: SessionState, event: ev.TurnEnded) -> None:
+    answer = event.answer
+    if event.outcome == "answered":
+        last = state.items[-1]
+        if answer is None:
+            answer = last if isinstance(last, Message) else None
+        else:  # a policy revised it: the model shall see what was really said
+            state.items[-1] = answer
+    if event.address is not None and answer is not None:
+        kind = "answer" if event.outcome == "answered" else "notice"
+        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind)
+    for message in event.messages:
+        state.queue.pop(message, None)
+    if state.turn is not None and state.turn.id == event.turn:
+        state.turn = None
+
+
+def _sending(state: SessionState, event: ev.AnswerSending) -> None:
+    unsent = state.outbox.get(event.turn)
+    if unsent is not None:
+        unsent.attempts = event.attempt
+
+
+def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
+    state.outbox.pop(event.turn, None)
+
+
+_ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
+    ev.SessionStarted: _started,
+    ev.MessageAccepted: _accepted,
+    ev.TurnStarted: _turn_started,
+    ev.ModelAnswered: _answered,
+    ev.Corrected: _corrected,
+    ev.ToolReturned: _returned,
+    ev.TurnEnded: _ended,
+    ev.AnswerSending: _sending,
+    ev.AnswerDelivered: _delivered,
+}
+
+
+class Session:
+    """A session in this process. All its appends pass here, one at a time and in order."""
+
+    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "scope", "stale", "state", "users")
+
+    def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
+        self.state = state
+        self._journal = journal
+        self._publish = publish
+        self._noted: list[ev.Event] = []
+        self._busy = False
+        self._lot: trio.lowlevel.ParkingLot | None = None
+        self.stale = False
+        """The state may differ from the journal: it must be read again before the next use."""
+        self.scope: trio.CancelScope | None = None
+        """Of the turn that runs, for whoever wants to cancel it."""
+        self.users = 0
+        """Tasks that hold it; only an unused one may leave the cache."""
+
+    def note(self, event: ev.Event) -> None:
+        """Take in an event that need not be durable by itself: it is written with the next append."""
+        apply(self.state, event)
+        self._noted.append(event)
+
+    async def append(self, *events: ev.Event) -> None:
+        """Make what was noted and these events durable. After any error the session is stale."""
+        while self._busy:
+            if self._lot is None:
+                self._lot = trio.lowlevel.ParkingLot()
+            await self._lot.park()
+        state = self.state
+        for event in events:
+            apply(state, event)
+        if self._noted:
+            events = (*self._noted, *events)
+            self._noted.clear()
+        before = state.version
+        self._busy = True
+        try:
+            state.version = await self._journal.append(state.id, before, events, pending=state.pending)
+        except BaseException:
+            self.stale = True
+            raise
+        finally:
+            self._busy = False
+            if self._lot is not None:
+                self._lot.unpark()
+        if self._publish is not None:
+            for step, event in enumerate(events, before + 1):
+                self._publish(ev.Record(state.id, step, event))
+
+    async def reload(self) -> None:
+        """Fold the journal again."""
+        while self._busy:
+            await trio.lowlevel.checkpoint()
+        self._noted.clear()
+        self.state = fold(self.state.id, await self._journal.read(self.state.id))
+        self.stale = False
+
+
+class Sessions:
+    """The sessions that this process has folded; the least recently used idle ones are forgotten."""
+
+    def __init__(
+        self, journal: Journal, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
+    ) -> None:
+        self._journal = journal
+        self._publish = publish
+        self._capacity = capacity
+        self._cached: OrderedDict[str, Session] = OrderedDict()
+
+    async def get(self, name: str) -> Session:
+        """The session of that name, empty where the journal has none."""
+        session = self._cached.get(name)
+        if session is None:
+            records = await self._journal.read(name)
+            session = self._cached.get(name)  # another task may have been faster
+            if session is None:
+                session = self._cached[name] = Session(fold(name, records), self._journal, self._publish)
+                if len(self._cached) > self._capacity:
+                    self._forget()
+                return session
+        self._cached.move_to_end(name)
+        if session.stale:
+            await session.reload()
+        return session
+
+    def peek(self, name: str) -> Session | None:
+        return self._cached.get(name)
+
+    def drop(self, name: str) -> None:
+        self._cached.pop(name, None)
+
+    def _forget(self) -> None:
+        for name in list(self._cached)[: self._capacity // 10 + 1]:
+            session = self._cached[name]
+            if session.users == 0 and not session.state.pending:
+                del self._cached[name]

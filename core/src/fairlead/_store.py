@@ -1,0 +1,154 @@
+"""What people do with sessions: list, read, fork, roll back, export, erase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from fairlead import _events as ev
+from fairlead._codec import unstructure
+from fairlead._message import Message, ToolResult, new_id
+from fairlead._session import fold
+from fairlead._tools import result_of
+from fairlead.errors import JournalError, SessionNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fairlead._contracts import Journal, SessionInfo
+    from fairlead._lanes import Lanes
+    from fairlead._session import Sessions, SessionState
+
+__all__ = ["SessionStore"]
+
+
+class SessionStore:
+    """The sessions of the journal. What changes a session takes its place in the lane like a turn."""
+
+    def __init__(self, journal: Journal, sessions: Sessions, lanes: Lanes, clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._sessions = sessions
+        self._lanes = lanes
+        self._clock = clock
+
+    async def list(self, owner: str | None = None, limit: int = 100) -> Sequence[SessionInfo]:
+        """The sessions, last used first; those of one principal where `owner` is given."""
+        return await self._journal.sessions(owner=owner, limit=limit)
+
+    async def records(self, session: str) -> Sequence[ev.Record]:
+        """Everything that happened to a session. `SessionNotFound`."""
+        records = await self._journal.read(session)
+        if not records:
+            raise SessionNotFound(
+                f"there is no session {session!r}", session=session, next_step="fairlead sessions list"
+            )
+        return records
+
+    async def history(self, session: str) -> Sequence[Message | ToolResult]:
+        """What the model sees of a session. `SessionNotFound`."""
+        return fold(session, await self.records(session)).history
+
+    async def full_text(self, session: str, call: str) -> str:
+        """The whole text of a tool's result, also where it was cut for the model. `SessionNotFound`: no such call."""
+        for record in await self.records(session):
+            event = record.event
+            if isinstance(event, ev.ToolReturned) and event.result.call == call:
+                return event.full or event.result.text
+        raise SessionNotFound(f"session {session!r} has no result of a call {call!r}", session=session)
+
+    async def fork(self, session: str, at: int | None = None) -> str:
+        """A new session that begins as a copy of this one, up to version `at`; its name.
+
+        A turn that was open there is closed as cancelled in the copy. Nothing is delivered from a copy.
+        """
+        records = await self.records(session)
+        version = records[-1].version if at is None else at
+        _check_version(session, version, records[-1].version)
+        kept = [record for record in records if record.version <= version]
+        name = new_id()
+        events = [_without_key(record.event) for record in kept]
+        events += _closing(fold(session, kept), self._clock())
+        events.append(ev.SessionForked(parent=session, parent_version=version, at=self._clock()))
+        await self._journal.append(name, 0, events, pending=False)
+        return name
+
+    async def rollback(self, session: str, to: int) -> int:
+        """Continue from version `to`; the new version. What lies between stays readable in the journal.
+
+        `JournalError`: there is no such version, or it lies inside a turn.
+        """
+        ticket = self._lanes.enter(session)
+        try:
+            await ticket.wait()
+            records = await self.records(session)
+            _check_version(session, to, records[-1].version)
+            if fold(session, [record for record in records if record.version <= to]).pending:
+                clean = _last_clean(session, records, to)
+                raise JournalError(
+                    f"version {to} of session {session!r} lies inside a turn",
+                    session=session,
+                    next_step=f"fairlead sessions rollback {session} --to {clean}",
+                )
+            held = await self._sessions.get(session)
+            await held.append(ev.RolledBack(to_version=to, at=self._clock()))
+            await held.reload()
+            return held.state.version
+        finally:
+            self._lanes.leave(ticket)
+
+    async def export(self, session: str) -> dict[str, Any]:
+        """The whole session as JSON values. `SessionNotFound`."""
+        records = await self.records(session)
+        events = [
+            {"version": record.version, "kind": record.event.kind, **unstructure(record.event)} for record in records
+        ]
+        return {"format": "fairlead-session/1", "session": session, "events": events}
+
+    async def erase(self, session: str) -> bool:
+        """Remove a session for good. False where there is none."""
+        ticket = self._lanes.enter(session)
+        try:
+            await ticket.wait()
+            self._sessions.drop(session)
+            return await self._journal.erase(session)
+        finally:
+            self._lanes.leave(ticket)
+
+
+def _check_version(session: str, version: int, last: int) -> None:
+    if not 0 < version <= last:
+        raise JournalError(
+            f"session {session!r} has versions 1 to {last}, found {version}",
+            session=session,
+            next_step=f"fairlead sessions show {session}",
+        )
+
+
+def _last_clean(session: str, records: Sequence[ev.Record], before: int) -> int:
+    for version in range(before - 1, 0, -1):
+        if not fold(session, [record for record in records if record.version <= version]).pending:
+            return version
+    return 1
+
+
+def _without_key(event: ev.Event) -> ev.Event:
+    """Keys are unique in a journal: the copy has none."""
+    return evolve(event, key="") if isinstance(event, ev.MessageAccepted) and event.key else event
+
+
+def _closing(state: SessionState, now: float) -> list[ev.Event]:
+    """Events after which nothing of the state is open."""
+    closing: list[ev.Event] = [ev.AnswerDelivered(turn=turn, status="unknown", at=now) for turn in state.outbox]
+    if state.turn is not None:
+        turn = state.turn
+        for call in turn.calls.values():
+            result = result_of(call, "cancelled", "The session was forked here.")
+            closing.append(ev.ToolReturned(turn=turn.id, result=result, at=now))
+        closing.append(ev.TurnEnded(turn=turn.id, messages=turn.messages, outcome="cancelled", reason="fork", at=now))
+    open_turn = set(state.turn.messages) if state.turn is not None else set()
+    for message in state.queue:
+        if message not in open_turn:
+            ended = ev.TurnEnded(turn=new_id(), messages=(message,), outcome="cancelled", reason="fork", at=now)
+            closing.append(ended)
+    return closing

@@ -1,0 +1,47 @@
+"""Answers as typed values: the schema that the model is given, and the check of what it says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Generic, TypeVar
+
+from fairlead import _schemas
+from fairlead._codec import loads, structure
+from fairlead._types import schema_of
+from fairlead.errors import SchemaError
+
+__all__ = ["Wanted"]
+
+T = TypeVar("T")
+
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+
+
+class Wanted(Generic[T]):
+    """A type that an answer shall have."""
+
+    def __init__(self, cls: type[T]) -> None:
+        """`TypeError`: the type has no JSON Schema."""
+        self._cls = cls
+        self.schema: dict[str, Any] = schema_of(cls)
+        self._validator = _schemas.build_validator(self.schema)
+        self.value: T | None = None
+
+    def fault(self, text: str) -> str:
+        """What is wrong with an answer, in words for the model; where nothing is, `value` holds it."""
+        fenced = _FENCE.match(text)
+        try:
+            raw = loads(fenced.group(1) if fenced else text)
+        except SchemaError as error:
+            return f"Answer with one JSON value and nothing else: {error.problem}. {self._reminder()}"
+        found = _schemas.fault(self._validator, raw)
+        if found is not None:
+            return f"Your JSON does not match at {found[0] or '/'}: {found[1]}. {self._reminder()}"
+        try:
+            self.value = structure(raw, self._cls)
+        except SchemaError as error:
+            return f"Your JSON was refused: {error.problem}. {self._reminder()}"
+        return ""
+
+    def _reminder(self) -> str:
+        return f"The schema is: {self.schema}"

@@ -1,0 +1,279 @@
+"""The tools of an app: their registry, the check of arguments, and one call with its limits."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import trio
+from attrs import define, evolve
+
+from fairlead import _schemas
+from fairlead._codec import converter
+from fairlead._contracts import Recall, Tool, ToolContext
+from fairlead._message import Data, Origin, Part, Text, ToolCall, ToolResult, stamp
+from fairlead._types import context_parameter, spec_of
+from fairlead.errors import PluginLoadError, SchemaError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fairlead._config import Agent
+    from fairlead._message import Principal
+    from fairlead._work import Note, ToolSpec
+
+__all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SLOW = 0.02
+"""Seconds: a plain function that once took longer runs in a thread from then on, so that it stalls nobody else."""
+
+
+class FunctionTool(Tool):
+    """A Python function as a tool. A coroutine function is awaited; a plain one runs in place while it is quick."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._spec: ToolSpec = getattr(function, "__fairlead_spec__", None) or spec_of(function)
+        self.name = self._spec.name
+        self._context = context_parameter(function)
+        self._awaits = inspect.iscoroutinefunction(function)
+        self._slow = False
+        self._hints = _structured_hints(function)
+
+    def specs(self) -> Sequence[ToolSpec]:
+        return (self._spec,)
+
+    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult | str:
+        arguments = call.arguments
+        if self._hints:
+            structure = converter().structure
+            arguments = {k: structure(v, self._hints[k]) if k in self._hints else v for k, v in arguments.items()}
+        if self._context:
+            arguments = {**arguments, self._context: context}
+        if self._awaits:
+            return _as_text(await self._function(**arguments))
+        if self._slow:
+            return _as_text(await trio.to_thread.run_sync(lambda: self._function(**arguments)))
+        started = time.perf_counter()
+        value = self._function(**arguments)
+        self._slow = time.perf_counter() - started > _SLOW
+        return _as_text(value)
+
+
+def _structured_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The parameters whose JSON value is not yet their Python value."""
+    import typing  # noqa: PLC0415  # used here alone
+
+    hints = typing.get_type_hints(function)
+    return {name: hint for name, hint in hints.items() if name != "return" and hint not in _PLAIN}
+
+
+_PLAIN = (str, int, float, bool, list, dict, Any, ToolContext)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "done"
+    try:
+        return json.dumps(converter().unstructure(value), ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+@define
+class ToolEntry:
+    """A tool that the app has."""
+
+    spec: ToolSpec
+    worker: Tool
+    validator: Any
+    origin: Origin
+
+
+class ScopedRecall(Recall):
+    """Recall for one scope, whatever the tool says."""
+
+    def __init__(self, recall: Recall, scope: str) -> None:
+        self._recall = recall
+        self._scope = scope
+
+    async def add(self, note: Note) -> Note:
+        return await self._recall.add(evolve(note, scope=self._scope))
+
+    async def search(
+        self, scope: str, query: str, limit: int = 5
+    ) -> Sequence[Note]:  # the scope is not the tool's to choose
+        return await self._recall.search(self._scope, query, limit)
+
+    async def erase(self, scope: str, note: str | None = None) -> int:  # as above
+        return await self._recall.erase(self._scope, note)
+
+
+class CallContext(ToolContext):
+    """What one call may know and do."""
+
+    def __init__(
+        self,
+        session: str,
+        principal: Principal | None,
+        recall: Recall | None,
+        clock: Callable[[], float],
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        self.session = session
+        self.principal = principal
+        scope = principal.id if principal is not None else f"session:{session}"
+        self.recall = ScopedRecall(recall, scope) if recall is not None else None
+        self._clock = clock
+        self._show = show
+
+    async def progress(self, detail: str) -> None:
+        if self._show is not None:
+            self._show(detail[:200])
+        await trio.lowlevel.checkpoint()
+
+    def now(self) -> float:
+        return self._clock()
+
+
+class ToolRegistry:
+    """All tools by name."""
+
+    def __init__(self, *, result_chars: int, seconds: float, notice: Callable[[str, str], None]) -> None:
+        self._entries: dict[str, ToolEntry] = {}
+        self._result_chars = result_chars
+        self._seconds = seconds
+        self._notice = notice
+        self._views: dict[str, tuple[ToolSpec, ...]] = {}
+
+    def add(self, worker: Tool) -> tuple[str, ...]:
+        """Take in a worker's tools; their names. `PluginLoadError`: a bad name or schema, or a name that is taken."""
+        made = []
+        for spec in worker.specs():
+            problem = ""
+            if not _NAME.fullmatch(spec.name):
+                problem = "expected 1 to 64 letters, digits, '_' or '-' as a tool's name"
+            elif spec.name in self._entries or spec.name in [entry.spec.name for entry in made]:
+                other = self._entries[spec.name].worker.name if spec.name in self._entries else worker.name
+                problem = f"worker {other!r} already has a tool of that name"
+            elif spec.parameters.get("type") != "object":
+                problem = f"expected parameters of type 'object', found {spec.parameters.get('type')!r}"
+            else:
+                try:
+                    validator = _schemas.build_validator(spec.parameters)
+                except SchemaError as error:
+                    problem = f"its parameters are {error.problem}"
+            if problem:
+                raise PluginLoadError(
+                    f"tool {spec.name!r} of {worker.name!r}: {problem}", plugin=f"tools/{worker.name}"
+                )
+            made.append(ToolEntry(spec, worker, validator, Origin("tool", spec.name)))
+        self._entries.update({entry.spec.name: entry for entry in made})
+        self._views.clear()
+        return tuple(entry.spec.name for entry in made)
+
+    def find(self, name: str) -> ToolEntry | None:
+        return self._entries.get(name)
+
+    def specs(self, agent: Agent | None = None) -> tuple[ToolSpec, ...]:
+        """The tools that an agent may see; all of them for None."""
+        patterns = None if agent is None else agent.tools
+        if patterns is None:
+            key = ""
+        else:
+            key = "\n".join(patterns) or "\n"
+        found = self._views.get(key)
+        if found is None:
+            entries = (entry.spec for entry in self._entries.values())
+            found = tuple(spec for spec in entries if patterns is None or _listed(spec.name, patterns))
+            self._views[key] = found
+        return found
+
+    def fault(self, entry: ToolEntry, arguments: Any) -> str:
+        """What is wrong with the arguments, in words for the model; empty where they fit."""
+        if not isinstance(arguments, dict):
+            return f"expected the arguments as one JSON object, found {str(arguments)[:200]!r}"
+        found = _schemas.fault(entry.validator, arguments)
+        return "" if found is None else f"arguments{found[0]}: {found[1]}"
+
+    async def run(self, entry: ToolEntry, call: ToolCall, context: ToolContext) -> tuple[ToolResult, str]:
+        """One call under its time limit; the result, and the whole text where the result was cut.
+
+        Never raises for what a tool does; what it raises is classified and its text is not shown to the model.
+        """
+        spec = entry.spec
+        if spec.isolation != "host":
+            return _refused_isolation(call, spec), ""
+        seconds = spec.timeout or self._seconds
+        try:
+            with trio.move_on_after(seconds) as scope:
+                raw = await entry.worker.call(call, context)
+            if scope.cancelled_caught:
+                error = "unknown" if spec.effect == "once" else "timeout"
+                return _failure(call, error, f"no result within {seconds:g} s"), ""
+            return self._finish(entry, call, raw)
+        except ToolError as error:
+            return _failure(call, "failed", error.problem), ""
+        except (Exception, SystemExit) as error:  # a tool that raises is a result, never a dead turn
+            if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled):
+                raise
+            self._notice(f"tools/{spec.name}", f"call {call.id} raised {type(error).__name__}: {error}")
+            return _failure(call, "failed", f"internal error in the tool ({type(error).__name__})"), ""
+
+    def _finish(self, entry: ToolEntry, call: ToolCall, raw: ToolResult | str) -> tuple[ToolResult, str]:
+        if isinstance(raw, str):
+            if len(raw) <= self._result_chars:
+                return ToolResult(call.id, call.tool, (Text(raw, entry.origin),)), ""
+            return self._cut(call, entry, (Text(raw),), "")
+        if not isinstance(raw, ToolResult):
+            raise TypeError(f"expected a ToolResult or text, found {type(raw).__name__}")
+        if sum(_size(part) for part in raw.parts) > self._result_chars:
+            return self._cut(call, entry, raw.parts, raw.error)
+        return ToolResult(call.id, call.tool, stamp(raw.parts, entry.origin), raw.error), ""
+
+    def _cut(self, call: ToolCall, entry: ToolEntry, parts: tuple[Part, ...], error: str) -> tuple[ToolResult, str]:
+        """Keep the beginning and the end of a long text: errors stand at the end, headings at the beginning."""
+        whole = "\n".join(_shown(part) for part in parts if isinstance(part, Text | Data))
+        others = tuple(part for part in parts if not isinstance(part, Text | Data))
+        if len(whole) <= self._result_chars:
+            return ToolResult(call.id, call.tool, stamp((Text(whole), *others), entry.origin), error), ""
+        tail = self._result_chars // 5
+        head = self._result_chars - tail
+        cut = len(whole) - head - tail
+        text = f"{whole[:head]}\n[... {cut} characters left out ...]\n{whole[-tail:]}"
+        return ToolResult(call.id, call.tool, stamp((Text(text), *others), entry.origin), error, cut), whole
+
+
+def _size(part: Part) -> int:
+    return len(_shown(part)) if isinstance(part, Text | Data) else 0
+
+
+def _shown(part: Text | Data) -> str:
+    return part.text if isinstance(part, Text) else json.dumps(part.value, ensure_ascii=False)
+
+
+def _listed(name: str, patterns: Sequence[str]) -> bool:
+    return any(name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])) for pattern in patterns)
+
+
+def _failure(call: ToolCall, error: str, text: str) -> ToolResult:
+    return ToolResult(call.id, call.tool, (Text(text, Origin("host")),), error)
+
+
+def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:
+    text = (
+        f"tool {spec.name!r} must run in a {spec.isolation} or stronger, which this installation cannot offer;"
+        " it was not run. Next: fairlead doctor"
+    )
+    return _failure(call, "isolation", text)
+
+
+def result_of(call: ToolCall, error: str, text: str) -> ToolResult:
+    """A result that the core itself gives instead of a run."""
+    return _failure(call, error, text)

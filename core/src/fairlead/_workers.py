@@ -1,0 +1,179 @@
+"""The crew of an app: its workers of all kinds, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from attrs import define, evolve, field
+
+from fairlead._contracts import Channel, Journal, Memory, Observer, Policy, Provider, Recall, Tool, Worker
+from fairlead._leaf import leaf
+from fairlead._plugins import PluginReport
+from fairlead._work import Boundary, Review, Verdict
+from fairlead.errors import FairleadError, JournalUnavailable, PluginLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fairlead._config import Config, PluginConfig
+
+__all__ = ["Crew", "Hands", "hire"]
+
+W = TypeVar("W", bound=Worker)
+_CLOSE_SECONDS = 5.0
+
+
+@define
+class Hands:
+    """Workers that the host application hands in itself."""
+
+    channels: Sequence[Channel] = ()
+    tools: Sequence[Tool] = ()
+    providers: Sequence[Provider] = ()
+    memories: Sequence[Memory] = ()
+    policies: Sequence[Policy] = ()
+    observers: Sequence[Observer] = ()
+
+
+@define
+class Crew:
+    """All workers that are open."""
+
+    channels: dict[str, Channel] = field(factory=dict)
+    tools: list[Tool] = field(factory=list)
+    providers: dict[str, Provider] = field(factory=dict)
+    memories: list[Memory] = field(factory=list)
+    policies: list[Policy] = field(factory=list)
+    observers: list[Observer] = field(factory=list)
+    reports: list[PluginReport] = field(factory=list)
+    opened: list[Worker] = field(factory=list)
+
+    @property
+    def journal(self) -> Journal:
+        return next(memory.journal for memory in self.memories if memory.journal is not None)
+
+    @property
+    def recall(self) -> Recall | None:
+        return next((memory.recall for memory in self.memories if memory.recall is not None), None)
+
+    async def dismiss(self) -> None:
+        """Close all, last opened first, each at most 5 s; what one raises is not the others' concern."""
+        while self.opened:
+            worker = self.opened.pop()
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                try:
+                    await worker.close()
+                except Exception as error:  # noqa: BLE001  # nobody is left who could act on it
+                    problem = PluginLoadError(f"close raised {type(error).__name__}: {error}", plugin=worker.name)
+                    self.reports.append(PluginReport(worker.name, "failed", error=problem))
+
+
+async def hire(crew: Crew, config: Config, hands: Hands, volatile: Memory) -> None:
+    """Load the configured plugins and open everybody: memories first, channels last.
+
+    A plugin that fails is a report. But nothing is weakened in silence: without the journal that the configuration names
+    the app does not open, and a policy that fails denies everything at the boundaries.
+    """
+    tables: dict[str, Sequence[tuple[PluginConfig, Worker]]] = {}
+    if config.plugins:
+        from fairlead._loading import load  # noqa: PLC0415  # stevedore costs 40 ms, which a host without plugins saves
+
+        loaded = load(config)
+        crew.reports.extend(loaded.reports)
+        tables = {**loaded.workers, "observers": loaded.observers}
+    crew.memories += await _open_all(crew, hands.memories, tables.get("memories", ()), Memory)
+    _require_journal(crew, config, volatile)
+    for provider in await _open_all(crew, hands.providers, tables.get("providers", ()), Provider):
+        crew.providers.setdefault(provider.name, provider)
+    crew.tools += await _open_all(crew, hands.tools, tables.get("tools", ()), Tool)
+    crew.policies += await _open_all(crew, hands.policies, tables.get("policies", ()), Policy)
+    crew.policies += _stand_ins(crew)
+    crew.observers += await _open_all(crew, hands.observers, tables.get("observers", ()), Observer)
+    for channel in await _open_all(crew, hands.channels, tables.get("channels", ()), Channel):
+        crew.channels.setdefault(channel.name, channel)
+
+
+async def _open_all(
+    crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginConfig, Worker]], kind: type[W]
+) -> list[W]:
+    opened: list[W] = []
+    for worker in own:
+        if not worker.name:
+            worker.name = type(worker).__name__.lower()
+        await worker.open()
+        crew.opened.append(worker)
+        opened.append(worker)
+    for entry, made in table:
+        if not isinstance(made, kind):
+            continue
+        try:
+            await made.open()
+        except Exception as error:  # noqa: BLE001  # one plugin's fault is a report
+            _report_failure(crew, entry, leaf(error))
+            continue
+        crew.opened.append(made)
+        opened.append(made)
+    return opened
+
+
+def _report_failure(crew: Crew, entry: PluginConfig, error: Exception) -> None:
+    plugin = f"{entry.kind}/{entry.name}"
+    problem = (
+        error
+        if isinstance(error, FairleadError)
+        else PluginLoadError(
+            f"open raised {type(error).__name__}: {error}",
+            plugin=plugin,
+            next_step=f"fairlead plugins show {entry.entry_point}",
+        )
+    )
+    for place, report in enumerate(crew.reports):
+        if report.plugin == plugin:
+            crew.reports[place] = evolve(report, status="failed", error=problem)
+            return
+    crew.reports.append(PluginReport(plugin, "failed", error=problem))
+
+
+def _require_journal(crew: Crew, config: Config, volatile: Memory) -> None:
+    if any(memory.journal is not None for memory in crew.memories):
+        return
+    wanted = [entry.name for entry in config.plugins if entry.kind == "memories" and not entry.optional]
+    failed = [report for report in crew.reports if report.plugin.startswith("memories/") and report.error is not None]
+    if wanted or failed:
+        why = "; ".join(report.error.problem for report in failed if report.error) or "none of them offers one"
+        raise JournalUnavailable(
+            f"the configuration names memories, but there is no journal: {why}",
+            next_step="fairlead doctor",
+        )
+    crew.memories.append(volatile)
+
+
+class _StandIn(Policy):
+    """Stands where a configured policy could not be loaded: nothing passes that it might have denied."""
+
+    immediate = True
+    names_itself = True
+    boundaries: frozenset[Boundary] = frozenset(
+        ("message_in", "model_request", "tool_call", "tool_result", "message_out")
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._denial = Verdict(
+            "deny",
+            "default: a policy is missing",
+            reason=f"the policy {name!r} could not be loaded, so nothing is allowed; see: fairlead doctor",
+            policy=name,
+        )
+
+    async def review(self, review: Review) -> Sequence[Verdict]:  # the same for all
+        return (self._denial,)
+
+
+def _stand_ins(crew: Crew) -> list[Policy]:
+    return [
+        _StandIn(report.plugin.partition("/")[2])
+        for report in crew.reports
+        if report.status == "failed" and report.plugin.startswith("policies/")
+    ]
