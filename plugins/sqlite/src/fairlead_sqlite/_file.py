@@ -85,7 +85,7 @@ def _check_version(path: Path, busy_seconds: float, newest: int) -> bool:
         )
     if version > newest:
         raise JournalUnavailable(
-            f"{str(path)!r} has version {version} of the tables and this fairlead-sqlite knows versions up to {newest}: "
+            f"{str(path)!r} has version {version} of the tables and this fairlead-sqlite knows up to {newest}: "
             "a newer one wrote it. It was not touched.",
             next_step="pip install --upgrade fairlead-sqlite",
         )

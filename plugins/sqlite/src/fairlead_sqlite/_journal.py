@@ -109,7 +109,7 @@ def _no_work(_: apsw.Connection) -> int:
 
 
 def _lines(connection: apsw.Connection, session: str, after: int) -> list[str]:
-    """The events as they were encoded; many in a step, since each gives the interpreter's lock away and waits for it."""
+    """The events as they were encoded; many in a step, for each gives the interpreter's lock away."""
     lines: list[str] = []
     connection.execute("BEGIN")
     try:
