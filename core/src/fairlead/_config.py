@@ -26,8 +26,9 @@ class PluginConfig:
     """The entry point's name, where it differs from `name`: two servers of one protocol are two tables."""
     isolation: Isolation | None = None
     """Where it shall run; None for the default of its kind. ``host`` is a statement of trust."""
-    options: Mapping[str, Any] = field(factory=dict)
-    """The plugin's own keys, secrets as `Secret`."""
+    options: Mapping[str, Any] = field(factory=dict, repr=False)
+    """The plugin's own keys; what was read from the environment or a file is a `Secret`. Not shown: a secret may stand
+    here in plain text."""
     optional: bool = False
     """Named by the default configuration only: no fault where it is not installed."""
 
@@ -61,7 +62,7 @@ class Agent:
 
 @frozen
 class Binding:
-    """Which agent gets which conversation. Empty means any; the most specific binding wins, a tie is refused at load."""
+    """Which agent gets which conversation. Empty means any; the most specific wins, a tie is refused at load."""
 
     agent: str
     channel: str = ""
