@@ -23,6 +23,9 @@ SIX = {"attrs", "cattrs", "jsonschema", "pluggy", "stevedore", "trio"}
 CORE_IMPORTS = {"attr", "attrs", "cattrs", "jsonschema", "pluggy", "referencing", "stevedore", "trio"}
 """The names under which the six are imported; `referencing` is the registry that jsonschema takes and brings along."""
 
+LANGUAGE = {"attrs", "trio"}
+"""The core's contracts are spoken in them, so whoever depends on the core has them."""
+
 rooms = pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 
 
@@ -158,7 +161,7 @@ def test_room_declares_what_it_imports(room: Room) -> None:
         *(line for more in project.get("optional-dependencies", {}).values() for line in more),
     ]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    brought = {"referencing"} if room == CORE else set()
+    brought = {"referencing"} if room == CORE else LANGUAGE
     faults = [
         f"{place(path, line)} imports {top}"
         for path in sources(room)
