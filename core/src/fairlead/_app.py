@@ -124,20 +124,21 @@ class App:
         wanted = Wanted(returns) if returns is not None else None
         held = await self._held.get(session or new_id())
         name = self._agent_name(agent, held)
+        message = self._message(content, principal)
         order = Order(
-            (),
+            (message.id,),
             emit,
             model=model or "",
             output_schema=wanted.schema if wanted else None,
             accept=wanted.fault if wanted else None,
         )
-        ended = await self._run_turn(held, name, self._message(content, principal), order)
+        ended = await self._run_turn(held, name, message, order)
         if ended.outcome != "answered":
             raise _error_of(ended, held, wanted)
         if wanted is not None:
             return wanted.value  # type: ignore[return-value]  # an accepted answer has set it
-        message = ended.answer or _last_message(held)
-        return Reply(message.text, message, held.state.id, ended.turn, ended.usage)
+        answer = ended.answer or _last_message(held)
+        return Reply(answer.text, answer, held.state.id, ended.turn, ended.usage)
 
     async def _run_turn(self, held: Session, agent: str, message: Message, order: Order) -> ev.TurnEnded:
         desk = self._desk
@@ -145,7 +146,6 @@ class App:
         held.users += 1
         try:
             held = await desk.take(held, accepted, agent)
-            order = evolve(order, messages=(message.id,))
             ticket = self._lanes.enter(held.state.id)
             try:
                 if not ticket.granted:

@@ -147,8 +147,9 @@ class ModelResolver:
 
     async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
         ref = link.ref
-        asked = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
-        answer = await link.provider.generate(asked, shown.emit)
+        if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
+            request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
+        answer = await link.provider.generate(request, shown.emit)
         origin = self._origins[ref.provider]
         message = Message("assistant", _stamped(answer.parts, origin), calls=_calls(answer.calls, origin))
         usage = answer.usage

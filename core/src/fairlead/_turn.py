@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from fairlead import _events as ev
 from fairlead._config import Agent, Limits
 from fairlead._leaf import leaf
-from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, new_id
+from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import ModelRequest, Progress, Review
 from fairlead.errors import ProviderError, TurnFailed
@@ -136,7 +136,7 @@ class Turn:
             address=self._address,
             in_reply_to=self._reply_to,
             reason=reason,
-            usage=turn.usage if turn is not None else ev.Usage(),
+            usage=turn.usage if turn is not None else Usage(),
             at=now,
         )
         await session.append(*events, *results, ended)
@@ -200,13 +200,16 @@ class Turn:
             chain = engine.models.resolve(order.model or self._agent.model)
         except Exception as error:
             raise TurnFailed(str(error), session=session.state.id, turn=self.id, reason="provider") from error
+        ref = chain[0].ref  # said here, so that asking the first link copies nothing
         request = ModelRequest(
-            chain[0].ref.model,
+            ref.model,
             session.state.history,
             self._agent.instructions,
             self._tools,
             session.state.id,
-            output_schema=order.output_schema,
+            ref.credential,
+            order.output_schema,
+            options=ref.options,
         )
         if engine.policy.watches("model_request"):
             decision = await engine.policy.decide(self._review("model_request", request))

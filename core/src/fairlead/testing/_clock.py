@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
-from trio.testing import MockClock
 
 __all__ = ["WallClock", "run_virtually"]
 
@@ -35,4 +34,6 @@ def run_virtually(main: Callable[..., Awaitable[T]], *args: object) -> T:
 
     For scripts and examples; in tests pytest-trio's fixture ``autojump_clock`` does the same.
     """
+    from trio.testing import MockClock  # noqa: PLC0415  # trio.testing imports pytest where that is installed
+
     return trio.run(main, *args, clock=MockClock(autojump_threshold=0))
