@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from fairlead import _events as ev
 from fairlead._desk import ChannelInbox
@@ -114,12 +114,13 @@ class App:
         returns: type[T] | None = None,
         emit: Emit | None = None,
     ) -> Reply | T:
-        """One turn: a message in, an answer out. Turns of one session run one after the other, in the order of the calls.
+        """One turn: a message in, an answer out. Turns of one session run one by one, in the order of the calls.
 
-        `session`: its name; a new one where it is None. `model`: an alias or ``provider/model`` for this turn. `returns`: a
-        type with a JSON Schema (an attrs class, say) that the answer is turned into. `emit` is awaited with each `Delta`.
+        `session`: its name; a new one where it is None. `model`: an alias or ``provider/model`` for this turn.
+        `returns`: a type with a JSON Schema (an attrs class, say) that the answer is turned into. `emit` is awaited
+        with each `Delta`.
 
-        `TurnRefused`, `TurnFailed`, `InvalidResult`, `JournalUnavailable`. Cancelled: the turn is journalled as cancelled.
+        `TurnRefused`, `TurnFailed`, `InvalidResult`, `JournalUnavailable`. Cancelled: journalled as cancelled.
         """
         wanted = Wanted(returns) if returns is not None else None
         held = await self._held.get(session or new_id())
@@ -203,8 +204,9 @@ class App:
         await self._desk.drain(self.config.limits.grace_seconds)
 
     def stop(self) -> None:
-        """Take nothing new; let turns come to their end for `limits.grace_seconds`. What is left then, another process
-        finishes. Immediate; may be called from anywhere in the app's thread, more than once.
+        """Take nothing new, and let turns come to their end for `limits.grace_seconds`.
+
+        What is left then, another process finishes. Immediate; may be called more than once.
         """
         self._stop.set()
 

@@ -56,7 +56,7 @@ def structure(raw: Any, cls: type[T]) -> T:
 
 
 @functools.cache
-def _event_encoder(cls: type[events.Event]) -> Any:
+def _event_encoder(cls: Any) -> Any:
     return converter().get_unstructure_hook(cls)
 
 
@@ -65,7 +65,7 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=F
 
 def encode_event(event: events.Event) -> bytes:
     """An event as one line of UTF-8 JSON, with its kind. `ValueError`: it holds NaN or a lone surrogate."""
-    raw = _event_encoder(type(event))(event)
+    raw = _event_encoder(type(event))(event)  # type: ignore[arg-type]  # mypy takes a class's __hash__ for its instances'
     raw["kind"] = event.kind
     return _dumps(raw).encode("utf-8")
 

@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"cannot be read: {error}", file=str(path), next_step=next_step) from None
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"at line (\d+)", str(error))
-        line = int(place[1]) if place else text.count("\n") + 1
+        line = int(place[1]) if place else len(text.rstrip().splitlines())
         next_step = "mend the line, then type: fairlead doctor"
         raise ConfigError(f"not TOML: {error}", file=str(path), line=line, next_step=next_step) from None
 
@@ -213,7 +213,7 @@ class _Reading:
         rehearsing = {plugin.name for plugin in config.plugins if plugin.entry_point == REHEARSAL}
         if "default" not in self._document.get("models", {}):
             yield Fault(("models", "default"), "profile production needs a model that is named; found none")
-        if any(ref.provider in rehearsing for ref in config.models.get("default", ())):
+        elif any(ref.provider in rehearsing for ref in config.models.get("default", ())):
             problem = "profile production needs a model that answers; found the rehearsal, which only pretends"
             yield Fault(("models", "default"), problem)
         if all(plugin.optional for plugin in config.plugins if plugin.kind == "memories"):

@@ -81,8 +81,8 @@ class Inbox(ABC):
     async def accept(self, inbound: Inbound) -> Receipt:
         """Hand in a message. When this returns, the journal has it: acknowledge the platform now, not earlier.
 
-        `SchemaError`: the message is malformed; nothing was kept. `JournalUnavailable`: it is not kept; let the platform
-        deliver it again. Cancelled: it may or may not be kept; handing it in again with its external id is safe.
+        `SchemaError`: the message is malformed; nothing was kept. `JournalUnavailable`: it is not kept; let the
+        platform deliver it again. Cancelled: it may or may not be kept; handing it in again with its id is safe.
         """
 
     @abstractmethod
@@ -105,13 +105,16 @@ class Channel(Worker):
         """Receive until cancelled, and hand in each message with `inbox.accept`.
 
         Reconnect by yourself with back-off. An exception ends the channel, with a report, and it is run again with
-        back-off. Returning means that nothing more will come (an input that ended); sending goes on. Cancelled: stop within 5 s.
+        back-off. Returning means that nothing more will come (an input that ended); sending goes on.
+        Cancelled: stop within 5 s.
         """
 
     @abstractmethod
     async def send(self, outbound: Outbound) -> Delivery:
-        """Show a message, once. It is called again for the same `Outbound.id` only after ``failed`` with `retry_after`, or
-        when the channel declares idempotency.
+        """Show a message, once.
+
+        It is called again for the same `Outbound.id` only after ``failed`` with `retry_after`, or when the channel
+        declares idempotency.
 
         Return ``failed`` only where it has surely not arrived; an exception counts as ``ambiguous``, and so does
         cancellation.
@@ -144,7 +147,7 @@ class Provider(Worker):
         """Answer one request: await `emit` for each piece that comes, return the whole at the end.
 
         Raise the `ProviderError` that fits, `BrokenStream` where pieces were already emitted. Do not try again by
-        yourself: the core has the budget of time and the other models. Cancelled: close the connection and let go at once.
+        yourself: the core has the budget of time and the other models. Cancelled: close the connection at once.
         """
 
 
@@ -225,7 +228,7 @@ class Journal(ABC):
 
     @abstractmethod
     async def claim(self) -> Sequence[str]:
-        """Take over the sessions with unfinished work that no living process owns. Two processes never get the same one."""
+        """Take over the sessions with unfinished work that no living process owns; no two processes get the same."""
 
     @abstractmethod
     async def sessions(

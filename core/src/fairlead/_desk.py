@@ -39,9 +39,10 @@ _TRIES = 5
 class Desk:
     """One per app."""
 
-    def __init__(  # the parts of the path, each made by the app
+    def __init__(
         self,
         engine: Engine,
+        *,
         journal: Journal,
         sessions: Sessions,
         lanes: Lanes,
@@ -258,7 +259,8 @@ class ChannelInbox(Inbox):
     async def cancel(self, address: Address) -> bool:
         address = evolve(address, channel=self._channel)
         await trio.lowlevel.checkpoint()
-        return any([self._desk.cancel(name) for name in self._desk.session_at(address)])
+        cancelled = [self._desk.cancel(name) for name in self._desk.session_at(address)]
+        return any(cancelled)
 
 
 def _check_inbound(inbound: Inbound, max_bytes: int) -> None:

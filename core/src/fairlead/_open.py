@@ -48,9 +48,9 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
 ) -> AsyncIterator[App]:
     """Open an app: ``async with fairlead.open(...) as app``.
 
-    `config`: a `Config`, the path of a ``fairlead.toml``, or None for nothing but what is handed in here. Workers that are
-    handed in are the host's own: they come before the configured ones, and its tools (functions or `Tool` objects) are
-    allowed where no policy denies. `clock` gives Unix seconds.
+    `config`: a `Config`, the path of a ``fairlead.toml``, or None for nothing but what is handed in here. Workers that
+    are handed in are the host's own: they come before the configured ones, and its tools (functions or `Tool` objects)
+    are allowed where no policy denies. `clock` gives Unix seconds.
 
     `ConfigError`; `JournalUnavailable` where a memory is configured and none offers a journal; whatever the `open` of a
     worker raises that was handed in. Plugins that fail are in `App.reports`.
@@ -69,7 +69,16 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
             sessions = Sessions(crew.journal, watchers.publish if crew.observers else None)
             lanes = Lanes(config.lanes)
             outbox = Outbox(crew.channels, clock, watchers.raise_notice)
-            desk = Desk(engine, crew.journal, sessions, lanes, router, outbox, watchers, turns)
+            desk = Desk(
+                engine,
+                journal=crew.journal,
+                sessions=sessions,
+                lanes=lanes,
+                router=router,
+                outbox=outbox,
+                observers=watchers,
+                turns=turns,
+            )
             for observer in crew.observers:
                 background.start_soon(watchers.run, observer, watchers.subscribe(observer))
             for report in crew.reports:

@@ -56,6 +56,10 @@ class Explanation:
     verdicts: tuple[Verdict, ...]
 
 
+def _unheard(subject: str, detail: str) -> None:
+    """Where an engine's notices go that nobody listens to."""
+
+
 class PolicyEngine:
     """The policies of one app, in the configured order."""
 
@@ -65,7 +69,7 @@ class PolicyEngine:
         *,
         granted: frozenset[str] = frozenset(),
         seconds: float = 5.0,
-        notice: Callable[[str, str], None] = lambda subject, detail: None,
+        notice: Callable[[str, str], None] = _unheard,
     ) -> None:
         """`granted`: names of tools that the host application itself supplied."""
         self._at: dict[str, tuple[Policy, ...]] = {}
@@ -116,7 +120,7 @@ class PolicyEngine:
             if strongest.effect != "revise":
                 return _settle(strongest, review, revised=False)
             last = strongest
-            review = evolve(review, subject=strongest.revised)
+            review = evolve(review, subject=strongest.revised or review.subject)
         quarrel = Verdict("deny", "default: the policies revise each other", reason="the policies do not settle")
         return _settle(quarrel, review, revised=False)
 

@@ -154,7 +154,7 @@ class ToolRegistry:
 
     def add(self, worker: Tool) -> tuple[str, ...]:
         """Take in a worker's tools; their names. `PluginLoadError`: a bad name or schema, or a name that is taken."""
-        made = []
+        made: list[ToolEntry] = []
         for spec in worker.specs():
             problem = ""
             if not _NAME.fullmatch(spec.name):
@@ -184,10 +184,7 @@ class ToolRegistry:
     def specs(self, agent: Agent | None = None) -> tuple[ToolSpec, ...]:
         """The tools that an agent may see; all of them for None."""
         patterns = None if agent is None else agent.tools
-        if patterns is None:
-            key = ""
-        else:
-            key = "\n".join(patterns) or "\n"
+        key = "" if patterns is None else "\n".join(patterns) or "\n"
         found = self._views.get(key)
         if found is None:
             entries = (entry.spec for entry in self._entries.values())

@@ -1,7 +1,7 @@
 """The turn: ask the model, run the tools that it wants, repeat, answer. A state machine over the session's fold.
 
-It keeps nothing that the journal does not have, so a turn that another process left goes on here: calls without a result
-are run or, where they must not run twice, become *unknown*; otherwise the model is asked.
+It keeps nothing that the journal does not have, so a turn that another process left goes on here: calls without a
+result are run or, where they must not run twice, become *unknown*; otherwise the model is asked.
 """
 
 from __future__ import annotations

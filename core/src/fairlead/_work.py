@@ -73,7 +73,7 @@ class Settings:
     name: str
     """The worker's name in the configuration: ``[providers.NAME]``."""
     options: Mapping[str, Any] = field(factory=dict)
-    """The plugin's own keys of that table, already validated against the schema of its manifest; secrets are `Secret`."""
+    """The plugin's own keys of that table, validated against the schema of its manifest; secrets are `Secret`."""
     data_dir: Path = field(factory=Path)
     """A directory of the app; a plugin that keeps files makes one of its own name in it when it is opened."""
     profile: str = "development"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from attrs import define, evolve, field
@@ -72,31 +72,30 @@ class Crew:
 async def hire(crew: Crew, config: Config, hands: Hands, volatile: Memory) -> None:
     """Load the configured plugins and open everybody: memories first, channels last.
 
-    A plugin that fails is a report. But nothing is weakened in silence: without the journal that the configuration names
-    the app does not open, and a policy that fails denies everything at the boundaries.
+    A plugin that fails is a report. But nothing is weakened in silence: without the journal that the configuration
+    names the app does not open, and a policy that fails denies everything at the boundaries.
     """
-    tables: dict[str, Sequence[tuple[PluginConfig, Worker]]] = {}
+    tables: dict[str, Sequence[tuple[PluginConfig, Any]]] = {}
     if config.plugins:
         from fairlead._loading import load  # noqa: PLC0415  # stevedore costs 40 ms, which a host without plugins saves
 
         loaded = load(config)
         crew.reports.extend(loaded.reports)
-        tables = {**loaded.workers, "observers": loaded.observers}
-    crew.memories += await _open_all(crew, hands.memories, tables.get("memories", ()), Memory)
+        tables.update(loaded.workers)  # type: ignore[arg-type]  # a kind is a str
+        tables["observers"] = loaded.observers
+    crew.memories += await _open_all(crew, hands.memories, tables.get("memories", ()))
     _require_journal(crew, config, volatile)
-    for provider in await _open_all(crew, hands.providers, tables.get("providers", ()), Provider):
+    for provider in await _open_all(crew, hands.providers, tables.get("providers", ())):
         crew.providers.setdefault(provider.name, provider)
-    crew.tools += await _open_all(crew, hands.tools, tables.get("tools", ()), Tool)
-    crew.policies += await _open_all(crew, hands.policies, tables.get("policies", ()), Policy)
+    crew.tools += await _open_all(crew, hands.tools, tables.get("tools", ()))
+    crew.policies += await _open_all(crew, hands.policies, tables.get("policies", ()))
     crew.policies += _stand_ins(crew)
-    crew.observers += await _open_all(crew, hands.observers, tables.get("observers", ()), Observer)
-    for channel in await _open_all(crew, hands.channels, tables.get("channels", ()), Channel):
+    crew.observers += await _open_all(crew, hands.observers, tables.get("observers", ()))
+    for channel in await _open_all(crew, hands.channels, tables.get("channels", ())):
         crew.channels.setdefault(channel.name, channel)
 
 
-async def _open_all(
-    crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginConfig, Worker]], kind: type[W]
-) -> list[W]:
+async def _open_all(crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginConfig, Any]]) -> list[W]:
     opened: list[W] = []
     for worker in own:
         if not worker.name:
@@ -105,8 +104,6 @@ async def _open_all(
         crew.opened.append(worker)
         opened.append(worker)
     for entry, made in table:
-        if not isinstance(made, kind):
-            continue
         try:
             await made.open()
         except Exception as error:  # noqa: BLE001  # one plugin's fault is a report

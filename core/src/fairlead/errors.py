@@ -273,7 +273,7 @@ class TurnFailed(TurnError):
     """No model answered, or a limit on steps, tokens or time was reached."""
 
     reason: str = field(default="", kw_only=True)
-    """One word for programs: ``provider``, ``steps``, ``tokens``, ``time``, ``arguments``, ``journal``, ``internal``."""
+    """One word for programs: ``provider``, ``steps``, ``tokens``, ``time``, ``arguments``, ``policy``."""
 
 
 class TurnCancelled(TurnError):
