@@ -1,0 +1,107 @@
+"""`fairlead doctor`: is everything as it must be, and what mends it where not."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from fairlead import Finding
+from fairlead.errors import FairleadError
+from fairlead.plugins import installed
+from fairlead_cli._options import config_options, example, json_option, load, with_app
+from fairlead_cli._screen import Screen
+from fairlead_cli._text import escape, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fairlead import App
+    from fairlead.config import Config
+
+__all__ = ["command"]
+
+_OLDEST = (3, 11)
+
+
+@click.command("doctor", epilog=example("fairlead doctor --config fairlead.toml"))
+@config_options
+@json_option
+@click.pass_context
+def command(ctx: click.Context, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
+    """Check Python, the configuration, every installed and every enabled plugin; say what mends each fault.
+
+    Exits with 1 where something is wrong.
+    """
+    findings = [_python(), *_installed()]
+    try:
+        config = load(config_file, profile)
+        findings.append(_file(config))
+        findings += with_app(config, _ask_app)
+    except FairleadError as error:
+        findings.append(_fault(error))
+    screen = Screen()
+    wrong = [finding for finding in findings if not finding.ok]
+    if as_json:
+        screen.json({"ok": not wrong, "findings": [attrs.asdict(finding) for finding in findings]})
+    else:
+        _print(screen, findings)
+    ctx.exit(1 if wrong else 0)
+
+
+def _python() -> Finding:
+    return Finding(
+        "python",
+        ok=sys.version_info >= _OLDEST,
+        detail=f"{platform.python_implementation()} {platform.python_version()}",
+        next_step=f"install Python {'.'.join(map(str, _OLDEST))} or later",
+    )
+
+
+def _installed() -> Iterator[Finding]:
+    """Installed plugins that cannot be enabled."""
+    for plugin in installed():
+        if plugin.problem:
+            mend = f"fairlead plugins show {plugin.kind}/{plugin.name}"
+            yield Finding(f"{plugin.kind}/{plugin.name}", ok=False, detail=plugin.problem, next_step=mend)
+
+
+def _file(config: Config) -> Finding:
+    detail = f"{config.file} is valid" if config.file else "no fairlead.toml here; the default configuration is used"
+    return Finding("configuration", ok=True, detail=f"{detail} (profile {config.profile}, data in {config.data_dir})")
+
+
+async def _ask_app(app: App) -> Sequence[Finding]:
+    return [*await app.check(), await _journal(app)]
+
+
+async def _journal(app: App) -> Finding:
+    """Whether the journal answers. It is asked as any command asks it: with a small question."""
+    try:
+        await app.sessions.list(limit=1)
+    except FairleadError as error:
+        return Finding("journal", ok=False, detail=error.problem, next_step=error.next_step)
+    lasting = any(plugin.kind == "memories" for plugin in app.config.plugins)
+    return Finding("journal", ok=True, detail="answers" if lasting else "in memory only; it ends with the program")
+
+
+def _fault(error: FairleadError) -> Finding:
+    place = ": ".join(str(part) for part in (getattr(error, "file", ""), getattr(error, "path", "")) if part)
+    detail = f"{place}: {error.problem}" if place else error.problem
+    return Finding("configuration", ok=False, detail=detail, next_step=error.next_step)
+
+
+def _print(screen: Screen, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        mark, style = ("ok ", "") if finding.ok else ("bad", "red")
+        screen.line(f"{mark}  {one_line(finding.subject)}: {escape(finding.detail)}", style)
+        if not finding.ok and finding.next_step:
+            screen.line(f"     next: {escape(finding.next_step)}")
+    wrong = sum(not finding.ok for finding in findings)
+    if wrong:
+        screen.note(f"{wrong} of {len(findings)} checks found a fault.", "red")
+    else:
+        screen.note(f"All {len(findings)} checks are well.", "green")

@@ -1,0 +1,134 @@
+"""`fairlead plugins`: what is installed, from metadata alone. Nothing of a plugin is imported."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fairlead.errors import FairleadError, PluginNotFound
+from fairlead.plugins import installed
+from fairlead_cli._options import config_options, example, json_option, load
+from fairlead_cli._screen import Screen
+from fairlead_cli._tables import table
+from fairlead_cli._text import escape
+
+if TYPE_CHECKING:
+    from fairlead.plugins import InstalledPlugin
+
+__all__ = ["command"]
+
+
+@click.group("plugins", epilog=example("fairlead plugins list"), no_args_is_help=True)
+def command() -> None:
+    """What is installed and enabled. Installing never enables; nothing is imported to show it."""
+
+
+@command.command("list", epilog=example("fairlead plugins list --json"))
+@config_options
+@json_option
+def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> None:
+    """All installed plugins."""
+    screen = Screen()
+    enabled = _enabled(config_file, profile, screen)
+    if as_json:
+        screen.json([_plain(plugin, enabled) for plugin in installed()])
+        return
+    columns = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "API", "ISOLATION", "STAGE", "ENABLED", "PROBLEM")
+    table(screen, columns, [_row(plugin, enabled) for plugin in installed()])
+
+
+@command.command("show", epilog=example("fairlead plugins show openai"))
+@click.argument("name")
+@config_options
+@json_option
+def show(name: str, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
+    """What the plugin NAME, or KIND/NAME, takes: its settings, secrets and hosts."""
+    screen = Screen()
+    every = installed()
+    found = [plugin for plugin in every if name in (plugin.name, f"{plugin.kind}/{plugin.name}")]
+    if not found:
+        raise _not_found(name, every)
+    enabled = _enabled(config_file, profile, screen)
+    if as_json:
+        screen.json([{**_plain(plugin, enabled), "settings": _settings(plugin)} for plugin in found])
+        return
+    for plugin in found:
+        _print(screen, plugin, enabled)
+
+
+def _enabled(config_file: str | None, profile: str | None, screen: Screen) -> dict[tuple[str, str], list[str]] | None:
+    """Kind and entry point to the tables that enable it; None, with a note, where the configuration cannot be read."""
+    try:
+        config = load(config_file, profile)
+    except FairleadError as error:
+        screen.note(f"What is enabled is not known: {escape(str(error))}", "yellow")
+        return None
+    found: dict[tuple[str, str], list[str]] = {}
+    for plugin in config.plugins:
+        found.setdefault((plugin.kind, plugin.entry_point), []).append(plugin.name)
+    return found
+
+
+def _plain(plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> dict[str, Any]:
+    manifest = plugin.manifest
+    tables = None if enabled is None else enabled.get((plugin.kind, plugin.name), [])
+    return {
+        **{name: getattr(plugin, name) for name in ("kind", "name", "distribution", "version", "problem")},
+        "entry_point": plugin.value,
+        "api": manifest.api if manifest else None,
+        "isolation": manifest.isolation if manifest else None,
+        "stage": manifest.stage if manifest else None,
+        "secrets": list(manifest.secrets) if manifest else [],
+        "hosts": list(manifest.hosts) if manifest else [],
+        "enabled": None if tables is None else bool(tables),
+        "tables": tables or [],
+    }
+
+
+def _row(plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> tuple[str, ...]:
+    plain = _plain(plugin, enabled)
+    shown = {None: "?", True: "yes", False: "no"}[plain["enabled"]]
+    names = ("kind", "name", "distribution", "version", "api", "isolation", "stage")
+    return (*(plain[name] or "-" for name in names), shown, plugin.problem)
+
+
+def _settings(plugin: InstalledPlugin) -> dict[str, Any]:
+    return dict(plugin.manifest.settings) if plugin.manifest else {}
+
+
+def _not_found(name: str, every: tuple[InstalledPlugin, ...]) -> PluginNotFound:
+    near = difflib.get_close_matches(name, [plugin.name for plugin in every], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return PluginNotFound(f"no plugin is named {name!r}{hint}", plugin=name, next_step="fairlead plugins list")
+
+
+def _print(screen: Screen, plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> None:
+    plain = _plain(plugin, enabled)
+    screen.line(f"{plugin.kind}/{plugin.name}", "bold")
+    if plugin.problem:
+        screen.line(f"  problem: {escape(plugin.problem)}", "red")
+    screen.line(f"  distribution: {escape(plugin.distribution)} {escape(plugin.version)} ({escape(plugin.value)})")
+    for name in ("api", "isolation", "stage"):
+        screen.line(f"  {name}: {escape(plain[name] or '-')}")
+    state = {None: "not known", True: f"yes, as {', '.join(plain['tables'])}", False: "no"}[plain["enabled"]]
+    screen.line(f"  enabled: {escape(state)}")
+    screen.line(f"  secrets: {escape(', '.join(plain['secrets']) or 'none')}")
+    screen.line(f"  hosts: {escape(', '.join(plain['hosts']) or 'none')}")
+    properties = _settings(plugin).get("properties", {})
+    screen.line("  settings:" if properties else "  settings: none")
+    for key, schema in properties.items():
+        screen.line(f"    {escape(_setting(key, schema))}")
+    if plain["enabled"] is False:
+        screen.line(f"  to enable it, write into fairlead.toml: [{plugin.kind}.{plugin.name}]")
+
+
+def _setting(key: str, schema: Any) -> str:
+    """One key with its type, default and meaning."""
+    if not isinstance(schema, dict):
+        return key
+    kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")
+    default = f", default {json.dumps(schema['default'])}" if "default" in schema else ""
+    return f"{key} ({kind}{default}): {schema.get('description', '')}".rstrip(": ")

@@ -1,0 +1,64 @@
+"""Text that somebody else wrote, made safe to print: nothing in it can move the cursor or hide what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+__all__ = ["escape", "one_line", "show_arguments", "show_cost"]
+
+_JOINERS = "\u200c\u200d"
+"""Persian and Indic words and joined emoji need them; between other characters they only hide things."""
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+"""Letters and marks that show nothing though their category is a visible one."""
+_HIDING = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode's categories of control, format (bidi, zero width, tags), surrogate, private use and line separators."""
+_SUSPECT = re.compile(r"[^\n\t -~]")
+
+
+def escape(text: str, before: str = "") -> str:
+    r"""The text with everything that a terminal would obey or hide spelled out: ESC becomes ``\x1b``.
+
+    Newlines and tabs stay, carriage returns are left out. *before* is the character that was printed last, so that
+    a text may be escaped piece by piece.
+    """
+    if _SUSPECT.search(text) is None:
+        return text
+    return _SUSPECT.sub(lambda found: _spell(found.group(), found.string[: found.start()][-1:] or before), text)
+
+
+def _spell(char: str, previous: str) -> str:
+    if char == "\r":
+        return ""
+    if char in _JOINERS and _joins(previous):
+        return char
+    hides = unicodedata.category(char) in _HIDING or char in _BLANK or "\U000e0100" <= char <= "\U000e01ef"
+    return char.encode("ascii", "backslashreplace").decode("ascii") if hides else char
+
+
+def _joins(char: str) -> bool:
+    """Whether a joiner after this character has something to join."""
+    return char > "\x7f" and unicodedata.category(char)[0] in "LMS"
+
+
+def one_line(text: str, width: int = 100) -> str:
+    """The text on one line of at most *width* characters, escaped, with ``…`` where something was left out."""
+    flat = " ".join(escape(text[: 20 * width]).split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def show_arguments(arguments: Any, width: int = 80) -> str:
+    """A call's arguments as a programmer would write them: ``expression="17 * 23"``."""
+    if not isinstance(arguments, dict):
+        return one_line(str(arguments), width)
+    shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+    return one_line(shown, width)
+
+
+def show_cost(dollars: float | None) -> str:
+    """Money for people: ``$0.0031``; empty where no price is known."""
+    if dollars is None:
+        return ""
+    return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.4f}"
