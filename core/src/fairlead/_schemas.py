@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jsonschema.protocols import Validator
+    from referencing import Registry, Resource
+    from referencing._core import Resolver
 
 __all__ = ["build_validator", "check", "load_schema", "schema_names"]
 
@@ -35,12 +37,10 @@ def schema_names() -> tuple[str, ...]:
 @functools.cache
 def load_schema(name: str) -> Mapping[str, Any]:
     """The published schema of that name: ``config``, ``event``, ``message``. `SchemaError`: there is none."""
-    path = _directory() / f"{name}.schema.json"
-    try:
-        loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if name not in schema_names():  # a list, so that a name is never a path
         known = ", ".join(schema_names())
-        raise SchemaError(f"no schema is named {name!r}; there are: {known}", next_step="fairlead schema") from None
+        raise SchemaError(f"no schema is named {name!r}; there are: {known}", next_step="fairlead schema")
+    loaded: dict[str, Any] = json.loads((_directory() / f"{name}.schema.json").read_text("utf-8"))
     return loaded
 
 
@@ -52,25 +52,48 @@ def _published(name: str) -> Validator:
 def build_validator(schema: Mapping[str, Any]) -> Validator:
     """A validator for a schema of draft 2020-12, which may refer to our published schemas and to nothing else.
 
-    `SchemaError`: the schema itself is wrong. jsonschema fetches remote and file references by default: hence the
-    registry that can retrieve only from `schemas/`.
+    `SchemaError`: the schema itself is wrong, or refers elsewhere. jsonschema fetches remote and file references by
+    default: hence a registry that retrieves nothing.
     """
     from jsonschema import Draft202012Validator  # noqa: PLC0415  # 60 ms that `--help` must not pay for
     from jsonschema.exceptions import SchemaError as Malformed  # noqa: PLC0415  # see above
-    from referencing import Registry, Resource  # noqa: PLC0415  # jsonschema's own dependency
-    from referencing.exceptions import NoSuchResource  # noqa: PLC0415  # see above
-
-    def retrieve(uri: str) -> Resource[Any]:
-        if not uri.startswith(_BASE):
-            raise NoSuchResource(ref=uri)  # type: ignore[call-arg]  # an attrs class that mypy does not see as one
-        return Resource.from_contents(load_schema(uri.removeprefix(_BASE).removesuffix(".schema.json")))
+    from referencing import Registry  # noqa: PLC0415  # jsonschema's own dependency
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415  # see above
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415  # see above
 
     try:
         Draft202012Validator.check_schema(schema)
     except Malformed as error:
         where = "/".join(str(step) for step in error.absolute_path)
         raise SchemaError(f"not a JSON Schema of draft 2020-12: {error.message}", path=where) from None
-    return Draft202012Validator(schema, registry=Registry(retrieve=retrieve))  # type: ignore[call-arg]  # as above
+    resource = DRAFT202012.create_resource(schema)
+    registry: Registry[Any] = _published_registry() if _BASE in str(schema) else Registry()
+    try:
+        _resolve_references(resource, registry.resolver_with_root(resource))
+    except Unresolvable as error:
+        raise SchemaError(f"the schema refers to {error.ref!r}, expected a part of itself or of {_BASE}") from None
+    return Draft202012Validator(schema, registry=registry)
+
+
+@functools.cache
+def _published_registry() -> Registry[Any]:
+    """All that a schema may refer to beside itself; indexed once, or each validation would do it again."""
+    from referencing import Registry  # noqa: PLC0415  # jsonschema's own dependency
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415  # see above
+
+    ours = (load_schema(name) for name in schema_names())
+    empty: Registry[Any] = Registry()
+    return empty.with_resources((schema["$id"], DRAFT202012.create_resource(schema)) for schema in ours).crawl()
+
+
+def _resolve_references(resource: Resource[Any], resolver: Resolver[Any]) -> None:
+    """Look every reference up now: one that leads nowhere would otherwise raise while a value is validated."""
+    if isinstance(resource.contents, dict):
+        for word in ("$ref", "$dynamicRef"):
+            if word in resource.contents:
+                resolver.lookup(resource.contents[word])
+    for inner in resource.subresources():
+        _resolve_references(inner, resolver.in_subresource(inner))
 
 
 def fault(validator: Validator, value: Any) -> tuple[str, str] | None:
