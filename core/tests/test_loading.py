@@ -373,13 +373,16 @@ def test_settings_that_are_no_schema_are_the_plugins_fault(site: Any) -> None:
             TOOL + "@hookimpl\ndef fairlead_tools(): return Echo()",
             "gave an object of type Echo, expected a list of Tool",
         ),
-        (TOOL + "@hookimpl\ndef fairlead_tools(): pass", "gave None, expected a list of Tool objects"),
+        (
+            TOOL + "@hookimpl\ndef fairlead_tools(): pass",
+            "gave an object of type NoneType, expected a list of Tool objects",
+        ),
         (
             TOOL + "@hookimpl\nasync def fairlead_tools(): return []",
             "gave an object of type coroutine, expected a list",
         ),
-        (TOOL + "@hookimpl\ndef fairlead_tools(): return [Echo]", "gave a list with an object of type ABCMeta"),
-        (TOOL + "@hookimpl\ndef fairlead_tools(): return [1]", "gave a list with an object of type int, expected Tool"),
+        (TOOL + "@hookimpl\ndef fairlead_tools(): return [Echo]", "gave an object of type ABCMeta, expected"),
+        (TOOL + "@hookimpl\ndef fairlead_tools(): return [1]", "gave an object of type int, expected a list of Tool"),
         (TOOL + "@hookimpl\ndef fairlead_tools(): raise KeyError('x')", "fairlead_tools() raised KeyError: 'x'"),
         (TOOL + "@hookimpl\ndef fairlead_tools(): raise SystemExit", "fairlead_tools() raised SystemExit"),
         (

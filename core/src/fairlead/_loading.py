@@ -20,7 +20,7 @@ from fairlead._config_faults import Fault, Source, nearest, schema_faults
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool, Worker
 from fairlead._defaults import TRUSTED
 from fairlead._discovery import Candidate, Entries, entries, examine, normal
-from fairlead._plugins import Manifest, PluginReport
+from fairlead._plugins import PluginReport
 from fairlead._schemas import build_validator
 from fairlead._work import Isolation, Secret, Settings
 from fairlead.errors import (
@@ -86,17 +86,14 @@ def load(config: Config) -> Loaded:
     observers: list[tuple[PluginConfig, Any]] = []
     reports = []
     for plan in plans:
-        report = plan.report()
-        if plan.candidate is not None:
-            try:
-                made, watching = _start(plan, plan.candidate, manager)
-            except PluginError as error:
-                report = plan.report(error)
-            else:
-                workers[plan.table.kind] += tuple((plan.table, worker) for worker in made)
-                observers += [(plan.table, observer) for observer in watching]
-                report = plan.report(workers=[worker.name for worker in (*made, *watching)])
-        reports.append(report)
+        try:
+            made, watching = _start(plan, manager)
+        except FairleadError as error:
+            reports.append(plan.report(error))
+        else:
+            workers[plan.table.kind] += tuple((plan.table, worker) for worker in made)
+            observers += [(plan.table, observer) for observer in watching]
+            reports.append(plan.report(workers=[worker.name for worker in (*made, *watching)]))
     return Loaded(workers, tuple(observers), tuple(reports))
 
 
@@ -105,14 +102,11 @@ def load(config: Config) -> Loaded:
 
 @frozen
 class _Plan:
-    """What shall happen with one table."""
+    """What shall happen with one table: import its candidate, report its error, or skip it."""
 
     table: PluginConfig
     settings: Settings
-    label: str = ""
-    """Distribution and version."""
     candidate: Candidate | None = None
-    """Set where it shall be imported."""
     error: FairleadError | None = None
     faults: Sequence[Fault] = ()
     """What is wrong in the options."""
@@ -121,14 +115,16 @@ class _Plan:
     def subject(self) -> str:
         return f"{self.table.kind}/{self.table.name}"
 
+    @property
+    def label(self) -> str:
+        return self.candidate.label if self.candidate is not None else ""
+
     def report(self, error: FairleadError | None = None, workers: Sequence[str] = ()) -> PluginReport:
-        error = error or self.error
         status: Any = "failed" if error is not None else "ready" if self.candidate is not None else "skipped"
+        label = self.label
         if isinstance(error, PluginError):
-            error.plugin = self.subject
-        return PluginReport(
-            self.subject, status, getattr(error, "distribution", "") or self.label, tuple(workers), error
-        )
+            error.plugin, label = self.subject, error.distribution or label
+        return PluginReport(self.subject, status, label, tuple(workers), error)
 
     def secrets(self) -> list[str]:
         return [leaf.reveal() for leaf in _leaves(self.settings.options) if isinstance(leaf, Secret)]
@@ -138,61 +134,45 @@ class _Plan:
         for secret in self.secrets():
             problem = problem.replace(secret, "(not shown)")
         problem = problem if len(problem) <= _SHOWN else problem[:_SHOWN] + "..."
-        off = f"write enabled = false in [{self.table.kind}.{self.table.name}]"
+        off = f"tell its authors, and until then write enabled = false in [{self.table.kind}.{self.table.name}]"
         return PluginLoadError(
-            f"{self.subject} ({self.label}): {problem}",
-            next_step=next_step or f"tell its authors, and until then {off}",
-            plugin=self.subject,
-            distribution=self.label,
+            f"{self.subject} ({self.label}): {problem}", next_step=next_step or off, distribution=self.label
         )
 
 
 def _plan(table: PluginConfig, config: Config, found: Entries) -> _Plan:
-    bare = _Plan(table, Settings(table.name, data_dir=config.data_dir, profile=config.profile))
+    plan = _Plan(table, Settings(table.name, data_dir=config.data_dir, profile=config.profile))
     claims = examine(table.kind, table.entry_point, found.get((table.kind, table.entry_point), ()))
     if not claims:
-        return bare if table.optional else evolve(bare, error=_not_found(table, found))
-    candidate = claims[0]
-    plan = evolve(bare, label=candidate.label)
-    try:
-        if candidate.error is not None:
-            raise candidate.error
-        _check_place(table, candidate)
-        faults = _option_faults(plan, candidate.plugin.manifest)
-    except FairleadError as error:
-        return evolve(plan, error=error)
-    secrets = candidate.plugin.manifest.secrets if candidate.plugin.manifest is not None else ()
-    options = {key: _each(value, _as_secret if key in secrets else _revealed) for key, value in table.options.items()}
-    return evolve(plan, candidate=candidate, settings=evolve(plan.settings, options=options), faults=faults)
+        return plan if table.optional else evolve(plan, error=_not_found(table, found))
+    plan = evolve(plan, candidate=claims[0], error=claims[0].error or _misplaced(table, claims[0]))
+    return plan if plan.error is not None else _with_options(plan)
 
 
 def _not_found(table: PluginConfig, found: Entries) -> PluginNotFound:
     name = table.entry_point
-    other = next((kind for kind, known in found if known == name), None)
-    if other is not None:
+    problem = f"no plugin {name!r} is installed"
+    next_step = f"pip install {TRUSTED[name]}" if name in TRUSTED else "fairlead plugins list"
+    if (other := next((kind for kind, known in found if known == name), None)) is not None:
         problem, next_step = f"{name!r} is installed among the {other}", f"write [{other}.{table.name}]"
     else:
-        problem = (
-            f"no plugin {name!r} is installed{nearest(name, sorted(n for kind, n in found if kind == table.kind))}"
-        )
-        next_step = f"pip install {TRUSTED[name]}" if name in TRUSTED else "fairlead plugins list"
-    subject = f"{table.kind}/{table.name}"
-    return PluginNotFound(f"{subject}: {problem}", next_step=next_step, plugin=subject)
+        problem += nearest(name, sorted(known for kind, known in found if kind == table.kind))
+    return PluginNotFound(f"{table.kind}/{table.name}: {problem}", next_step=next_step)
 
 
-def _check_place(table: PluginConfig, candidate: Candidate) -> None:
-    """Only the host is offered here: for our own plugins, and for those that the configuration puts there."""
+def _misplaced(table: PluginConfig, candidate: Candidate) -> IsolationUnavailable | None:
+    """Only the host is offered here: to our own plugins, and to those that the configuration puts there."""
     ours = TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution)
     if table.isolation == "host" or (ours and table.isolation is None):
-        return
+        return None
     manifest = candidate.plugin.manifest
     wanted = table.isolation or (manifest.isolation if manifest is not None else None)
     floor = wanted if wanted is not None and wanted != "host" else _LEVELS[table.kind]
-    raise IsolationUnavailable(
+    return IsolationUnavailable(
         f"{table.kind}/{table.name} ({candidate.label}) shall run isolated (level {floor!r}), which this installation "
         "cannot do yet: it is the work of the package fairlead-sandbox. Its code was not imported",
-        next_step=f'if you trust it with all that this process can do, write isolation = "host" in '
-        f"[{table.kind}.{table.name}]",
+        next_step="if you trust it with all that this process can do, write "
+        f'isolation = "host" in [{table.kind}.{table.name}]',
         floor=floor,
     )
 
@@ -209,28 +189,17 @@ class _Hidden(str):
         return "(a value that is not shown)"
 
 
-def _each(value: Any, leaf: Callable[[Any], Any]) -> Any:
+def _option(value: Any, *, is_secret: bool, is_hidden: bool) -> Any:
+    """A value as the plugin gets it (a secret as `Secret`, any other as it is), or as a validator may see it."""
     if isinstance(value, Mapping):
-        return {key: _each(child, leaf) for key, child in value.items()}
+        return {key: _option(each, is_secret=is_secret, is_hidden=is_hidden) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_each(child, leaf) for child in value]
-    return leaf(value)
-
-
-def _as_secret(value: Any) -> Any:
-    return Secret(value, "the configuration") if isinstance(value, str) else value
-
-
-def _revealed(value: Any) -> Any:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-def _hidden(value: Any) -> Any:
-    return _Hidden(_revealed(value)) if isinstance(value, Secret | str) else value
-
-
-def _hidden_secret(value: Any) -> Any:
-    return _hidden(value) if isinstance(value, Secret) else value
+        return [_option(each, is_secret=is_secret, is_hidden=is_hidden) for each in value]
+    if is_secret and isinstance(value, str):
+        value = Secret(value, "the configuration")
+    if not isinstance(value, Secret) or (is_secret and not is_hidden):
+        return value
+    return _Hidden(value.reveal()) if is_hidden else value.reveal()
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -241,44 +210,46 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _option_faults(plan: _Plan, manifest: Manifest | None) -> list[Fault]:
-    """What the manifest does not allow. A plugin without a manifest takes everything as it is."""
-    if manifest is None:
-        return []
+def _with_options(plan: _Plan) -> _Plan:
+    """The plan with its settings. A plugin without a manifest takes everything as it is."""
     table = plan.table
+    manifest = plan.candidate.plugin.manifest if plan.candidate is not None else None
+    secrets = manifest.secrets if manifest is not None else ()
+    options, shown = (
+        {key: _option(value, is_secret=key in secrets, is_hidden=hidden) for key, value in table.options.items()}
+        for hidden in (False, True)
+    )
+    plan = evolve(plan, settings=evolve(plan.settings, options=options))
+    if manifest is None:
+        return plan
     schema = manifest.settings or {"type": "object", "additionalProperties": False}
     try:
-        validator = build_validator(schema)
+        faults = schema_faults(build_validator(schema), shown, (table.kind, table.name))
     except SchemaError as error:
-        raise plan.broken(f"the settings of its manifest are {error.problem} at /{error.path}") from error
-    shown = {
-        key: _each(value, _hidden if key in manifest.secrets else _hidden_secret)
-        for key, value in table.options.items()
-    }
-    faults = schema_faults(validator, shown, (table.kind, table.name))
+        return evolve(plan, error=plan.broken(f"the settings of its manifest: {error.problem} (/{error.path})"))
     if plan.settings.profile == "production":
         problem = 'profile production refuses a secret in plain text; expected { env = "NAME" } or { file = "path" }'
-        for key in manifest.secrets:
-            if any(isinstance(leaf, str) for leaf in _leaves(table.options.get(key))):
-                faults.append(Fault((table.kind, table.name, key), problem))
-    return faults
+        plain = [key for key in secrets if any(isinstance(leaf, str) for leaf in _leaves(table.options.get(key)))]
+        faults += [Fault((table.kind, table.name, key), problem) for key in plain]
+    return evolve(plan, faults=faults)
 
 
 # -- the plugin's own code
 
 
-def _start(
-    plan: _Plan, candidate: Candidate, manager: pluggy.PluginManager
-) -> tuple[Sequence[Worker], Sequence[Worker]]:
-    """Import one plugin, once for all its tables, and let it make the workers of this one. `PluginLoadError`."""
-    plugin = _guarded(plan, "importing it", lambda: _import(candidate.entry_point))
-    _guarded(plan, "reading its hooks", lambda: _register(plan, plugin, manager))
-    made = _made(plan, plan.table.kind, plugin, manager)
-    watching = _made(plan, "observers", plugin, manager)
+def _start(plan: _Plan, manager: pluggy.PluginManager) -> tuple[Sequence[Worker], Sequence[Worker]]:
+    """Import one plugin, once for all its tables, and let it make the workers and observers of this one."""
+    if plan.error is not None:
+        raise plan.error
+    if plan.candidate is None:
+        return (), ()
+    plugin = _guarded(plan, "importing it", partial(_import, plan.candidate.entry_point))
+    _guarded(plan, "reading its hooks", partial(_register, plan, plugin, manager))
+    made, watching = (_made(plan, kind, plugin, manager) for kind in (plan.table.kind, "observers"))
     if made is None and watching is None:
         hook = f"fairlead_{plan.table.kind}"
-        mark = f"its function {hook} has no @hookimpl" if hasattr(plugin, hook) else "found none"
-        raise plan.broken(f"expected the hook {hook}; {mark}")
+        found = f"its function {hook} has no @hookimpl" if hasattr(plugin, hook) else "found none"
+        raise plan.broken(f"expected the hook {hook}; {found}")
     return made or (), watching or ()
 
 
@@ -291,12 +262,8 @@ def _guarded(plan: _Plan, doing: str, act: Callable[[], T]) -> T:
     except BaseException as error:  # noqa: BLE001  # a plugin that exits must not end the host
         text = " ".join(str(error).split())
         told = any(secret in text for secret in plan.secrets())
-        missing = isinstance(error, ModuleNotFoundError)
-        distribution = plan.candidate.plugin.distribution if plan.candidate is not None else ""
-        raise plan.broken(
-            f"{doing} raised {type(error).__name__}: {text}",
-            f"pip install --upgrade {distribution}" if missing else "",
-        ) from (None if told else error)
+        mend = f"pip install --upgrade {plan.label.split()[0]}" if isinstance(error, ModuleNotFoundError) else ""
+        raise plan.broken(f"{doing} raised {type(error).__name__}: {text}", mend) from (None if told else error)
 
 
 def _import(entry_point: EntryPoint) -> Any:
@@ -324,23 +291,21 @@ def _register(plan: _Plan, plugin: Any, manager: pluggy.PluginManager) -> None:
     hash(plugin)  # pluggy keeps plugins in sets; better that this one fails than the next
     if any(plugin is other for other in manager.get_plugins()):
         return
-    name = f"{plan.subject} {plan.table.entry_point}"
     try:
-        manager.register(plugin, name)
-        for caller in manager.get_hookcallers(plugin) or ():
-            if not caller.has_spec():
-                _refuse_unknown(plan, plugin, caller)
+        manager.register(plugin, plan.subject)
+        _refuse_unknown(plan, plugin, manager)
     except BaseException:
-        if manager.has_plugin(name):
-            manager.unregister(name=name)
+        if manager.has_plugin(plan.subject):
+            manager.unregister(name=plan.subject)
         raise
 
 
-def _refuse_unknown(plan: _Plan, plugin: Any, caller: pluggy.HookCaller) -> None:
-    for hookimpl in caller.get_hookimpls():
-        if hookimpl.plugin is plugin and not hookimpl.optionalhook:
-            known = nearest(caller.name, [name for name in hookspecs.__all__ if name.startswith("fairlead_")])
-            function = getattr(hookimpl.function, "__name__", caller.name)
+def _refuse_unknown(plan: _Plan, plugin: Any, manager: pluggy.PluginManager) -> None:
+    for caller in manager.get_hookcallers(plugin) or ():
+        mine = (each for each in caller.get_hookimpls() if each.plugin is plugin and not each.optionalhook)
+        if not caller.has_spec() and (impl := next(mine, None)) is not None:
+            known = nearest(caller.name, [f"fairlead_{kind}" for kind in _CONTRACTS])
+            function = impl.function.__name__
             raise plan.broken(
                 f"its function {function} implements the hook {caller.name!r}, which does not exist{known}"
             )
@@ -348,35 +313,23 @@ def _refuse_unknown(plan: _Plan, plugin: Any, caller: pluggy.HookCaller) -> None
 
 def _made(plan: _Plan, kind: str, plugin: Any, manager: pluggy.PluginManager) -> list[Worker] | None:
     """The workers that the hook of that kind gives for this table, named; None where the plugin does not have it."""
-    hook = f"fairlead_{kind}"
+    hook, contract = f"fairlead_{kind}", _CONTRACTS[kind]
     if hook not in {caller.name for caller in manager.get_hookcallers(plugin) or ()}:
         return None
-    others = [other for other in manager.get_plugins() if other is not plugin]
-    caller = manager.subset_hook_caller(hook, others)
-    results = _guarded(plan, f"{hook}()", lambda: caller(settings=plan.settings))
+    caller = manager.subset_hook_caller(hook, [other for other in manager.get_plugins() if other is not plugin])
     made: list[Worker] = []
-    for result in results or [None]:
-        if not isinstance(result, list | tuple):
-            if inspect.iscoroutine(result):
-                result.close()
+    for result in _guarded(plan, f"{hook}()", lambda: caller(settings=plan.settings)) or [None]:
+        if inspect.iscoroutine(result):
+            result.close()
+        listed = result if isinstance(result, list | tuple) else [result]
+        stranger = next((type(each) for each in listed if not isinstance(each, contract)), None)
+        if stranger is not None or listed is not result:
+            found = (stranger or type(result)).__qualname__
             raise plan.broken(
-                f"{hook}() gave {_article(result)}, expected a list of {_CONTRACTS[kind].__name__} objects"
+                f"{hook}() gave an object of type {found}, expected a list of {contract.__name__} objects"
             )
-        made += [_checked(plan, kind, worker) for worker in result]
+        made += result
     for position, worker in enumerate(made, 1):
         name = plan.table.name if position == 1 else f"{plan.table.name}-{position}"
         _guarded(plan, "setting the name of a worker", partial(setattr, worker, "name", name))
     return made
-
-
-def _checked(plan: _Plan, kind: str, worker: Any) -> Worker:
-    contract = _CONTRACTS[kind]
-    if not isinstance(worker, contract):
-        raise plan.broken(
-            f"fairlead_{kind}() gave a list with {_article(worker)}, expected {contract.__name__} objects"
-        )
-    return worker
-
-
-def _article(value: Any) -> str:
-    return "None" if value is None else f"an object of type {type(value).__qualname__}"
