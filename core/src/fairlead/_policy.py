@@ -1,7 +1,7 @@
 """The policy engine: asks the policies at a boundary and makes one decision of their verdicts.
 
-Strength: deny > ask > revise > allow. A tool call needs an allow of the app layer; everything else passes where nobody
-objects. Lower layers (agent, channel, person) narrow: their allow is a confirmation and never grants.
+Strength: deny > ask > revise > allow. A tool call needs a grant of the app layer, an allow or an ask; everything else
+passes where nobody objects. Lower layers (agent, channel, person) narrow: what they allow or ask never grants.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Explanation", "PolicyEngine"]
 
 _STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
+_GRANTS = ("allow", "ask")
 _LAYERS = ("app", "agent", "channel", "person")
 _ROUNDS = 4
 """How often policies may revise one subject before it counts as a quarrel."""
@@ -111,13 +112,15 @@ class PolicyEngine:
     async def _rounds(self, policies: tuple[Policy, ...], review: Review) -> Decision:
         last: Verdict | None = None
         for _ in range(_ROUNDS):
-            strongest, allowed = await self._strongest(policies, review)
+            strongest, granted = await self._strongest(policies, review)
             if strongest is None or strongest.effect == "allow":
-                outcome = allowed or self._default(review)
+                outcome = granted or self._default(review)
                 if outcome.effect == "deny" or last is None:
                     return _settle(outcome, review, revised=False)
                 return _settle(last, review, revised=True)
             if strongest.effect != "revise":
+                if strongest.effect == "ask" and granted is None and self._default(review).effect == "deny":
+                    strongest = _NOT_ALLOWED  # what no approval could grant is not asked for
                 return _settle(strongest, review, revised=False)
             last = strongest
             review = evolve(review, subject=strongest.revised or review.subject)
@@ -125,22 +128,21 @@ class PolicyEngine:
         return _settle(quarrel, review, revised=False)
 
     async def _strongest(self, policies: tuple[Policy, ...], review: Review) -> tuple[Verdict | None, Verdict | None]:
-        """The strongest verdict, and the first allow of the app layer."""
+        """The strongest verdict, and the first grant of the app layer."""
         strongest: Verdict | None = None
-        allowed: Verdict | None = None
+        granted: Verdict | None = None
         rank = -1
         for policy in policies:
             for verdict in await self._ask(policy, review):
                 effect = verdict.effect
-                if effect == "allow":
-                    if allowed is None and verdict.layer == "app":
-                        allowed = verdict
-                elif effect == "revise" and verdict.revised == review.subject:
+                if granted is None and effect in _GRANTS and verdict.layer == "app":
+                    granted = verdict
+                if effect == "revise" and verdict.revised == review.subject:
                     continue  # satisfied: this round it has nothing to change
                 mine = _STRENGTH[effect] * 4 + 3 - _LAYERS.index(verdict.layer)
                 if mine > rank:
                     strongest, rank = verdict, mine
-        return strongest, allowed
+        return strongest, granted
 
     async def _ask(self, policy: Policy, review: Review) -> Sequence[Verdict]:
         try:

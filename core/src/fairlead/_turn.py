@@ -128,6 +128,10 @@ class Turn:
         ]
         if notice and answer is None:
             answer = Message("assistant", (Text(notice, HOST),))
+        usage = turn.usage if turn is not None else Usage()
+        for event in events:  # not yet in the fold
+            if isinstance(event, ev.ModelAnswered):
+                usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
             messages=self.order.messages,
@@ -136,7 +140,7 @@ class Turn:
             address=self._address,
             in_reply_to=self._reply_to,
             reason=reason,
-            usage=turn.usage if turn is not None else Usage(),
+            usage=usage,
             at=now,
         )
         await session.append(*events, *results, ended)
