@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+from math import isinf
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fairlead import _events as events
@@ -12,6 +13,8 @@ from fairlead._message import Audio, Data, File, Image, Part, Text
 from fairlead.errors import SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cattrs import Converter
 
 __all__ = ["converter", "decode_event", "encode_event", "loads", "structure", "unstructure"]
@@ -51,8 +54,12 @@ def structure(raw: Any, cls: type[T]) -> T:
     try:
         return converter().structure(raw, cls)
     except Exception as error:
-        faults = transform_error(error, path=cls.__name__, format_exception=lambda exc, _: str(exc) or repr(exc))
+        faults = transform_error(error, path=cls.__name__, format_exception=_say)
         raise SchemaError("; ".join(faults[:5]), schema=cls.__name__) from error
+
+
+def _say(fault: BaseException, _cls: type | None) -> str:
+    return f"missing or unknown: {fault}" if isinstance(fault, KeyError) else str(fault) or repr(fault)
 
 
 @functools.cache
@@ -77,22 +84,27 @@ def decode_event(line: bytes | str) -> events.Event:
     """
     try:
         raw = json.loads(line)
-        cls = EVENTS.get(raw.pop("kind"))
-    except (ValueError, AttributeError, KeyError) as error:
+        cls = EVENTS.get("" + raw.pop("kind"), events.Event)  # a TypeError where the kind is no text
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise SchemaError(f"an event is not a JSON object with a kind: {line[:80]!r}", schema="event") from error
-    return structure(raw, cls) if cls is not None else events.Event(at=raw.get("at", 0.0))
+    return structure(raw, cls)
 
 
 def loads(text: str | bytes) -> Any:
-    """Strict JSON from outside: no NaN, no key twice, no lone surrogate, at most `MAX_DEPTH` levels.
+    """Strict JSON from outside: no NaN, no infinity, no key twice, no lone surrogate, at most `MAX_DEPTH` levels.
 
-    `SchemaError`: what was found. Python's own reader takes all of these.
+    Bytes are UTF-8 without a byte order mark (RFC 8259, section 8.1). Python's own reader takes all of these.
+    `SchemaError`: what was found.
     """
     try:
-        value = _strict(text)
+        if isinstance(text, str):
+            text.encode("utf-8")
+        else:
+            text = text.decode("utf-8")
+        value = _read_strictly(text)
         if len(text) > MAX_DEPTH and not _shallow(value):
             raise SchemaError(f"found more than {MAX_DEPTH} levels of nesting", schema="json")
-        if not isinstance(text, str) or "\\u" in text or "\\U" in text:
+        if "\\u" in text:
             _dumps(value).encode("utf-8")
     except RecursionError:
         raise SchemaError(f"found more than {MAX_DEPTH} levels of nesting", schema="json") from None
@@ -101,10 +113,6 @@ def loads(text: str | bytes) -> Any:
     except ValueError as error:
         raise SchemaError(f"expected JSON: {error}", schema="json") from None
     return value
-
-
-def _strict(text: str | bytes) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded_int, object_pairs_hook=_unique)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -117,6 +125,13 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if isinf(value):
+        raise ValueError(f"the number {digits[:40]} is out of range")
+    return value
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -126,15 +141,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_read_strictly = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite, object_pairs_hook=_unique
+).decode
+
+
 def _shallow(value: Any) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list)]
         if not level:
             return True
     return False
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
