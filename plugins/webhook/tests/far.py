@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import httpx2
 import trio
 from attrs import define, field
 
-from fairlead import Channel, Settings
+from fairlead import Channel, Inbound, Outbound, Settings, Text
 from fairlead.testing import FakeInbox
 from fairlead_webhook._channel import WebhookChannel
 from fairlead_webhook._options import read_options
@@ -31,6 +31,10 @@ def signed(body: bytes, now: float, secret: str = SECRET) -> dict[str, str]:
     return {TIMESTAMP: timestamp, SIGNATURE: sign(secret, timestamp, body), "Content-Type": "application/json"}
 
 
+def answer_to(inbound: Inbound, text: str = "42") -> Outbound:
+    return Outbound("turn-1", inbound.address, (Text(text),), inbound.external_id, session="kit")
+
+
 def message(text: str = "hello", **more: Any) -> dict[str, Any]:
     return {"id": "m1", "conversation": "room", "author": {"id": "ann"}, "text": text, **more}
 
@@ -47,11 +51,41 @@ class Sender:
         body = json.dumps(value).encode()
         return await self.client.post(self.url, content=body, headers={**signed(body, self.now), **headers})
 
-    def request(self, value: object) -> bytes:
-        """A signed request as bytes, for clients that misbehave."""
+    @asynccontextmanager
+    async def listen(self, value: object) -> AsyncIterator[Callable[[], Awaitable[tuple[str, Any]]]]:
+        """Posts and takes the answer as a stream; what is given waits for the next server-sent event."""
+        async with await self.connect() as stream:
+            await stream.send_all(self.request(value, Accept="text/event-stream"))
+            connection = h11.Connection(h11.CLIENT)
+            connection.send(h11.Request(method="GET", target="/", headers=[("Host", "test")]))
+            connection.send(h11.EndOfMessage())
+            buffered = ""
+
+            async def event() -> tuple[str, Any]:
+                nonlocal buffered
+                while "\n\n" not in buffered:
+                    got = connection.next_event()
+                    if got is h11.NEED_DATA:
+                        connection.receive_data(await stream.receive_some())
+                    elif isinstance(got, h11.Response):
+                        assert (200, b"text/event-stream; charset=utf-8") == (
+                            got.status_code,
+                            dict(got.headers)[b"content-type"],
+                        )
+                    else:
+                        assert isinstance(got, h11.Data), got
+                        buffered += bytes(got.data).decode()
+                first, _, buffered = buffered.partition("\n\n")
+                name, data = first.split("\n")
+                return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+            yield event
+
+    def request(self, value: object, **headers: str) -> bytes:
+        """A signed request as bytes, for clients of other kinds."""
         body = json.dumps(value).encode()
         lines = [f"POST {httpx2.URL(self.url).path} HTTP/1.1", "Host: test", f"Content-Length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in signed(body, self.now).items()]
+        lines += [f"{name}: {value}" for name, value in {**signed(body, self.now), **headers}.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     async def connect(self) -> trio.SocketStream:
@@ -88,6 +122,8 @@ class Receiver:
     """The `Idempotency-Key` of each request."""
     shown: dict[str, dict[str, Any]] = field(factory=dict)
     problems: list[str] = field(factory=list)
+    body: bytes = b""
+    """Of each response."""
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
@@ -116,8 +152,12 @@ class Receiver:
         if answer is None:
             return False
         status, more = answer
-        response = h11.Response(status_code=status, headers=[("content-length", "0"), *more.items()])
-        await stream.send_all((connection.send(response) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+        response = h11.Response(status_code=status, headers=[*{"Content-Length": "0", **more}.items()])
+        words = [response, *([h11.Data(self.body)] if self.body else ()), h11.EndOfMessage()]
+        try:
+            await stream.send_all(b"".join(connection.send(word) or b"" for word in words))
+        except trio.BrokenResourceError:
+            return False
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
     def _take(self, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str]] | None:

@@ -30,7 +30,7 @@ LONGEST_PAUSE = 8.0
 LATER_SECONDS = 60.0
 """After which the core may come again, where the receiver was not there and named no time."""
 RESPONSE_BYTES = 65_536
-"""Read of a response, so that its connection can be used again; a longer one is cut off."""
+"""Read of a response, so that its connection can be used again; a longer one is not read."""
 
 _NOT_NOW = {408, 425, 429, 503}
 """The receiver has not taken it and may later (RFC 9110, RFC 8470, RFC 6585)."""
@@ -153,11 +153,10 @@ async def _pin(url: httpx2.URL, attempt: int) -> _Try | tuple[str, dict[str, Any
 
 
 async def _drain(response: httpx2.Response) -> None:
-    size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > RESPONSE_BYTES:
-            return
+    """Read a small body to its end; what is large or of unknown length goes with its connection."""
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) <= RESPONSE_BYTES:
+        await response.aread()
 
 
 def _judge(response: httpx2.Response, now: float) -> _Try:

@@ -124,6 +124,17 @@ class _Uvicorn(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.wake = asyncio.Event()
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            for connection in list(self.server_state.connections):
+                # What a client does not read is thrown away: waiting for it would have no end.
+                transport = getattr(connection, "transport", None)
+                if transport is not None:
+                    transport.abort()
+            await asyncio.sleep(0)  # the loop tells the connections that they are lost
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.loop = asyncio.get_running_loop()
@@ -133,15 +144,6 @@ class _Uvicorn(uvicorn.Server):
         while not await self.on_tick(0):  # 0: the header `Date` is made anew
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), 1.0)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            # What a client does not read is thrown away: waiting for it would have no end.
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
-        await asyncio.sleep(0)  # the loop tells the connections that they are lost
 
 
 @define(eq=False)
