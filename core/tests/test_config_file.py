@@ -116,6 +116,13 @@ def test_empty_file_has_the_default_models(write: Write) -> None:
     assert config.default(environ={"OPENAI_API_KEY": KEY}).models == found.models
 
 
+def test_chain_of_the_default_has_only_providers_that_are_on(write: Write) -> None:
+    """A vendor that is switched off is not asked, though its key is there."""
+    found = config.load(write("[providers.openai]\nenabled = false\n"), environ={"OPENAI_API_KEY": KEY})
+    assert ["rehearsal"] == [ref.provider for ref in found.models["default"]]
+    assert {} == config.load(write("[providers.rehearsal]\nenabled = false\n"), environ={}).models
+
+
 def test_core_keys_are_no_options(write: Write) -> None:
     """``plugin``, ``isolation`` and ``enabled`` are the core's, all else is the plugin's."""
     text = '[channels.office]\nplugin = "irc"\nisolation = "host"\nenabled = true\nport = 6667\n'

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from fairlead._work import Isolation
 
@@ -56,7 +57,7 @@ class Agent:
     model: str = "default"
     """An alias of ``[models]``, or ``provider/model``."""
     instructions: str = ""
-    tools: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = field(default=None, converter=optional(tuple))
     """Names, with ``*`` at the end for a family; None for all."""
 
 

@@ -117,27 +117,23 @@ class _Reading:
         document = self._document
         config = Config(
             profile="production" if self._source.profile == "production" else "development",
-            data_dir=self._data_dir(),
+            data_dir=data_dir(self._environ, self._directory, document.get("data_dir", "")),
             plugins=tuple(plugin for kind in _KINDS for plugin in self._plugins(kind)),
             models={alias: _chain(value) for alias, value in document.get("models", {}).items()},
-            agents=tuple(_agent(name, table) for name, table in document.get("agents", {}).items()) or (Agent(),),
+            agents=tuple(Agent(name, **table) for name, table in document.get("agents", {}).items()) or (Agent(),),
             bindings=tuple(Binding(**table) for table in document.get("bindings", ())),
             limits=Limits(**document.get("limits", {})),
             lanes=LaneLimits(**document.get("lanes", {})),
             file=self._source.file,
         )
-        if "default" not in config.models and all(each.optional for each in config.plugins if each.kind == "providers"):
-            config = evolve(config, models={**config.models, "default": default_chain(self._environ)})
+        providers = {plugin.name: plugin for plugin in config.plugins if plugin.kind == "providers"}
+        if "default" not in config.models and all(plugin.optional for plugin in providers.values()):
+            chain = tuple(ref for ref in default_chain(self._environ) if ref.provider in providers)
+            config = evolve(config, models={**config.models, "default": chain} if chain else config.models)
         self._faults += [*self._names(config), *self._production(config)]
         if self._faults:
             raise self._source.error(self._faults, "fairlead doctor")
         return config
-
-    def _data_dir(self) -> Path:
-        named = self._document.get("data_dir")
-        if not named or self._environ.get("FAIRLEAD_DATA"):
-            return data_dir(self._environ)
-        return self._directory / Path(named).expanduser()
 
     # -- plugins
 
@@ -156,7 +152,8 @@ class _Reading:
 
     def _resolved(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if _is_reference(value):
-            return self._reference(*next(iter(value.items())), path)
+            ((way, name),) = value.items()
+            return self._reference(way, name, path)
         if isinstance(value, Mapping):
             return {key: self._resolved(each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
@@ -193,19 +190,16 @@ class _Reading:
                 known = nearest(binding.agent, agents)
                 yield Fault(("bindings", position, "agent"), f"no agent is named {binding.agent!r}{known}")
         providers = [plugin.name for plugin in config.plugins if plugin.kind == "providers"]
-        for alias, chain in config.models.items():
-            for ref in chain:
-                if ref.provider not in providers:
-                    yield Fault(("models", alias), _unknown_provider(ref, providers))
+        for alias, ref in ((alias, ref) for alias, chain in config.models.items() for ref in chain):
+            if ref.provider not in providers:
+                yield Fault(("models", alias), _unknown_provider(ref, providers))
+        aliases = list(dict.fromkeys(["default", *config.models]))
         for agent in config.agents:
-            ref_or_none = parse_model(agent.model)
-            if agent.model == "default" or agent.model in config.models:
-                continue
-            if ref_or_none is None:
-                known = nearest(agent.model, ["default", *config.models])
-                yield Fault(("agents", agent.name, "model"), f"no model has the alias {agent.model!r}{known}")
-            elif ref_or_none.provider not in providers:
-                yield Fault(("agents", agent.name, "model"), _unknown_provider(ref_or_none, providers))
+            link, path = parse_model(agent.model), ("agents", agent.name, "model")
+            if link is None and agent.model not in aliases:
+                yield Fault(path, f"no model has the alias {agent.model!r}{nearest(agent.model, aliases)}")
+            elif link is not None and link.provider not in providers:
+                yield Fault(path, _unknown_provider(link, providers))
 
     def _production(self, config: Config) -> Iterator[Fault]:
         if config.profile != "production":
@@ -230,9 +224,3 @@ def _chain(value: Any) -> tuple[ModelRef, ...]:
     links = value if isinstance(value, list) else [value]
     refs = [parse_model(link) if isinstance(link, str) else ModelRef(**link) for link in links]
     return tuple(ref for ref in refs if ref is not None)
-
-
-def _agent(name: str, table: Mapping[str, Any]) -> Agent:
-    tools = table.get("tools")
-    known = {key: table[key] for key in ("model", "instructions") if key in table}
-    return Agent(name, tools=None if tools is None else tuple(tools), **known)

@@ -59,14 +59,14 @@ _KINDS: tuple[Kind, ...] = ("providers", "tools", "memories", "policies")
 
 def default_plugins(kind: Kind, environ: Mapping[str, str]) -> list[PluginConfig]:
     """The plugins of one kind; none of them is a fault where it is not installed."""
-    named: dict[str, dict[str, Any]] = {
+    named: dict[Kind, dict[str, dict[str, Any]]] = {
         "channels": {},
         "providers": {**_vendors(environ), REHEARSAL: {}},
         "tools": {"clock": {}, "calculator": {}, "notes": {}},
         "memories": {"sqlite": {}},
         "policies": {"rules": {"rules": [_RULES]}},
-    }[kind]
-    return [PluginConfig(kind, name, options=options, optional=True) for name, options in named.items()]
+    }
+    return [PluginConfig(kind, name, options=options, optional=True) for name, options in named[kind].items()]
 
 
 def _vendors(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -106,9 +106,11 @@ def parse_model(text: str) -> ModelRef | None:
     return ModelRef(provider, model) if provider and slash and model else None
 
 
-def data_dir(environ: Mapping[str, str]) -> Path:
-    """Where files are kept where the configuration does not say (XDG Base Directory: relative paths do not count)."""
+def data_dir(environ: Mapping[str, str], directory: Path = Path(), named: str = "") -> Path:
+    """Where files are kept: the variable, what a file in that directory says, XDG (relative paths do not count)."""
     if chosen := environ.get("FAIRLEAD_DATA"):
         return Path(chosen).expanduser().absolute()
+    if named:
+        return directory / Path(named).expanduser()
     base = Path(environ.get("XDG_DATA_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".local" / "share") / "fairlead"
