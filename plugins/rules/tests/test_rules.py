@@ -130,7 +130,7 @@ async def test_each_layer_gives_at_most_one_verdict() -> None:
         ({"role": "adm"}, False),
     ],
 )
-async def test_scope_says_whom_a_rule_is_about(scope: dict[str, str], applies: bool) -> None:
+async def test_scope_says_whom_a_rule_is_about(scope: dict[str, str], applies: bool) -> None:  # noqa: FBT001  # pytest fills it in by name
     """All that is given must match; nobody known matches no scope."""
     alice = Principal("kit:alice", roles=("staff", "admin"))
     subject = ToolCall("c1", "shell", {})
@@ -297,7 +297,7 @@ def test_schema_of_the_manifest_takes_the_examples() -> None:
     validator = build_validator(manifest()["settings"])
     assert validator.is_valid({"rules": EXAMPLE})
     assert validator.is_valid({})
-    for wrong in (
+    refused: list[dict[str, Any]] = [
         {"rule": []},
         {"rules": [{"name": "x"}]},
         {"rules": [{**EXAMPLE[0], "effect": "permit"}]},
@@ -305,5 +305,6 @@ def test_schema_of_the_manifest_takes_the_examples() -> None:
         {"rules": [{**EXAMPLE[0], "resources": []}]},
         {"rules": [{**EXAMPLE[0], "scope": {"user": "x"}}]},
         {"rules": [{**EXAMPLE[0], "conditions": [{"op": "matches", "field": "tool", "value": ".*"}]}]},
-    ):
+    ]
+    for wrong in refused:
         assert not validator.is_valid(wrong), wrong

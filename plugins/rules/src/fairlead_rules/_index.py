@@ -151,6 +151,11 @@ class Index:
         fixed = plan.fixed
         return plan.decide(review) if fixed is None else fixed
 
+    @property
+    def kept(self) -> int:
+        """How many resources have a plan now."""
+        return len(self._plans)
+
     def _plan(self, resource: str) -> _Plan:
         if len(self._plans) >= KNOWN_RESOURCES:
             self._plans.clear()
