@@ -61,6 +61,16 @@ async def test_check_says_that_all_is_well(tmp_path: Path) -> None:
     assert "MB free" in findings[1].detail
 
 
+async def test_check_of_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
+    """A check does not raise for what it finds."""
+    async with opened(tmp_path) as memory:
+        (tmp_path / "sqlite").rename(tmp_path / "gone")
+        findings = await memory.check()
+        (tmp_path / "gone").rename(tmp_path / "sqlite")
+    assert [False, False] == [finding.ok for finding in findings]
+    assert all("ls -la" in finding.next_step for finding in findings)
+
+
 async def test_check_gives_up_on_a_file_that_is_too_large(tmp_path: Path) -> None:
     """No time at all: the check ends, and says so."""
     async with opened(tmp_path) as memory:
@@ -86,6 +96,7 @@ async def test_file_is_brought_up_to_date_with_a_copy(tmp_path: Path) -> None:
     assert 0o600 == mode(copy)
     copy.rename(path)
     async with opened(tmp_path) as memory:
+        assert "wal" == await memory.writer.do(lambda connection: connection.pragma("journal_mode"))
         assert ["hello"] == await texts(memory.journal, "s")
 
 

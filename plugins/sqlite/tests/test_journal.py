@@ -101,6 +101,17 @@ async def test_key_twice_in_one_append_is_refused(tmp_path: Path) -> None:
             await memory.journal.append("s", 0, [said(key="k"), said(key="k")], pending=False)
 
 
+async def test_text_that_is_no_unicode_harms_nobody_else(tmp_path: Path) -> None:
+    """It is refused as the caller's mistake, and the others of its group are written."""
+    async with opened(tmp_path) as memory:
+        async with grouped(memory) as nursery:
+            nursery.start_soon(partial(memory.journal.append, "s", 0, [said()], pending=False))
+            for session, words in (("\ud800", "hello"), ("t", "\ud800")):
+                with pytest.raises(ValueError, match="surrogate"):
+                    await memory.journal.append(session, 0, [said(words)], pending=False)
+        assert ["s"] == [info.id for info in await memory.journal.sessions()]
+
+
 async def test_append_without_events_changes_only_what_is_pending(tmp_path: Path) -> None:
     """The version is checked and stays; an unknown session is not made."""
     async with opened(tmp_path) as memory:

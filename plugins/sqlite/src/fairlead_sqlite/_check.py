@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import apsw
 from fairlead import Finding
 from fairlead_sqlite._file import connect, explain
 
-__all__ = ["check_file"]
+__all__ = ["check_disk", "check_file"]
+
+LOW_SPACE_BYTES = 200_000_000
 
 STEPS_BETWEEN_LOOKS = 10_000
 """Instructions of SQLite's machine between two looks at the clock: some 100 us."""
@@ -35,6 +38,17 @@ def check_file(path: Path, seconds: float) -> Finding:
         detail=f"{size}: {'; '.join(faults)}",
         next_step=f"cp {path} {path}.damaged && sqlite3 {path}.damaged .recover",
     )
+
+
+def check_disk(path: Path) -> Finding:
+    """One finding: the space that is left where the file lies."""
+    subject = f"sqlite: disk of {path.name}"
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        return Finding(subject, ok=False, detail=str(error), next_step=f"ls -la {path.parent}")
+    next_step = "" if free >= LOW_SPACE_BYTES else f"df -h {path.parent}"
+    return Finding(subject, not next_step, f"{free / 1e6:,.0f} MB free at {str(path.parent)!r}", next_step)
 
 
 def _quick_check(path: Path, seconds: float) -> list[str] | None:

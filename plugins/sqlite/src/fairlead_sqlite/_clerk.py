@@ -55,12 +55,12 @@ class Clerk:
         await self.do(lambda _: None)
 
     async def close(self) -> None:
-        """Do what was asked before, then close the connection and end the thread."""
+        """Do what was asked before, then close the connection and end the thread. Cancelled: that happens by itself."""
         if self._closed or not self._thread.is_alive():
             return
         self._closed = True
         self._queue.put(None)
-        await trio.to_thread.run_sync(self._thread.join)
+        await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
 
     async def do(self, work: Callable[[apsw.Connection], T]) -> T:
         """The result of `work`, which is called in the thread. Cancelled: it is done nevertheless."""

@@ -28,11 +28,10 @@ def open_writing(path: Path, busy_seconds: float, steps: Sequence[str] = STEPS) 
     """
     with explained(path, busy_seconds):
         make_file(path)
-        empty = _check_version(path, busy_seconds, len(steps))
+        _check_version(path, busy_seconds, len(steps))
         connection = connect(path, busy_seconds)
         try:
-            if empty:
-                _enter_wal(connection, busy_seconds)
+            _enter_wal(connection, busy_seconds)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON").fetchall()
             upgrade(connection, path, steps)
@@ -67,10 +66,21 @@ def make_file(path: Path) -> None:
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
+        for directory in (path.parent, path.parent.parent):
+            _sync(directory)
 
 
-def _check_version(path: Path, busy_seconds: float, newest: int) -> bool:
-    """Refuse a file that we must not touch, before any connection that could write; true for an empty file."""
+def _sync(path: Path) -> None:
+    """Let it survive power loss. Not for a file that SQLite has open: see `make_file`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
+    """Refuse a file that we must not touch, before any connection that could write."""
     connection = connect(path, busy_seconds, flags=apsw.SQLITE_OPEN_READONLY)
     try:
         version, application = connection.pragma("user_version"), connection.pragma("application_id")
@@ -89,10 +99,10 @@ def _check_version(path: Path, busy_seconds: float, newest: int) -> bool:
             "a newer one wrote it. It was not touched.",
             next_step="pip install --upgrade fairlead-sqlite",
         )
-    return not tables
 
 
 def _enter_wal(connection: apsw.Connection, busy_seconds: float) -> None:
+    """Changes nothing in a file that is so already; a copy that was put back is not."""
     deadline = time.monotonic() + busy_seconds
     while True:
         try:
@@ -114,6 +124,7 @@ def upgrade(connection: apsw.Connection, path: Path, steps: Sequence[str]) -> No
         copy.unlink(missing_ok=True)
         make_file(copy)
         connection.execute("VACUUM INTO ?", (str(copy),))
+        _sync(copy)
     with transaction(connection):
         # Another process may have done it between the two looks.
         for step in steps[connection.pragma("user_version") :]:

@@ -39,7 +39,11 @@ class SqliteJournal(Journal):
         self._clock = clock
 
     async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
-        """The events are encoded here and not in the thread: it would only fight with this one for the interpreter."""
+        """The events are encoded here and not in the thread: it would only fight with this one for the interpreter.
+
+        `ValueError`: an event or a name cannot be written as UTF-8 JSON.
+        """
+        session.encode()  # a lone surrogate must fail here, and not together with the others of a group
         now = self._clock()
         owner = next((event.owner for event in events if isinstance(event, SessionStarted)), "")
         instance = self._instance.id if pending else None

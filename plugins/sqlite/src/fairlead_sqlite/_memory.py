@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["SqliteMemory"]
 
 BUSY_SECONDS = 10.0
-LOW_SPACE_BYTES = 200_000_000
 CHECK_SECONDS = 5.0
 """`fairlead doctor` gives ten for everything."""
 
@@ -67,18 +65,9 @@ class SqliteMemory(Memory):
 
     async def check(self) -> Sequence[Finding]:
         """The file and its size, a bounded check of its pages, and the space on its disk."""
-        return await trio.to_thread.run_sync(self._findings)
+        from fairlead_sqlite._check import check_disk, check_file  # noqa: PLC0415  # as in `open`
 
-    def _findings(self) -> tuple[Finding, ...]:
-        from fairlead_sqlite._check import check_file  # noqa: PLC0415  # as in `open`
+        def look() -> tuple[Finding, ...]:
+            return check_file(self.path, CHECK_SECONDS), check_disk(self.path)
 
-        free = shutil.disk_usage(self.path.parent).free
-        return (
-            check_file(self.path, CHECK_SECONDS),
-            Finding(
-                f"{self.name}: disk",
-                free >= LOW_SPACE_BYTES,
-                f"{free / 1e6:,.0f} MB free at {str(self.path.parent)!r}",
-                "" if free >= LOW_SPACE_BYTES else f"df -h {self.path.parent}",
-            ),
-        )
+        return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
