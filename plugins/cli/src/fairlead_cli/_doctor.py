@@ -91,7 +91,11 @@ async def _journal(app: App) -> Finding:
 def _fault(error: FairleadError) -> Finding:
     place = ": ".join(str(part) for part in (getattr(error, "file", ""), getattr(error, "path", "")) if part)
     detail = f"{place}: {error.problem}" if place else error.problem
-    return Finding("configuration", ok=False, detail=detail, next_step=error.next_step)
+    # An error that sends people to the doctor must not do so here.
+    mend = (
+        error.next_step if error.next_step != "fairlead doctor" else "mend the file; its keys: fairlead schema config"
+    )
+    return Finding("configuration", ok=False, detail=detail, next_step=mend)
 
 
 def _print(screen: Screen, findings: Sequence[Finding]) -> None:

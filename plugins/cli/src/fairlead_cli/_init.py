@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from attrs import frozen
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fairlead.plugins import InstalledPlugin
+
+    Kind = Literal["channels", "tools", "providers", "memories", "policies"]
 
 __all__ = ["command"]
 
@@ -89,7 +91,7 @@ def _refuse_present(output: Path, *, force: bool) -> None:
 class _Questions:
     """Asks for what the options do not say; takes the default where it must not ask."""
 
-    def __init__(self, plugins: Mapping[tuple[str, str], InstalledPlugin], *, ask: bool) -> None:
+    def __init__(self, plugins: Mapping[tuple[Kind, str], InstalledPlugin], *, ask: bool) -> None:
         self._plugins = plugins
         self._ask = ask
 
@@ -122,7 +124,7 @@ class _Questions:
             given = answer.replace(",", " ").split()
         return tuple(self._one("Channel", "--channel", name, self._names("channels"), "") for name in given)
 
-    def _names(self, kind: str) -> list[str]:
+    def _names(self, kind: Kind) -> list[str]:
         return sorted(name for each, name in self._plugins if each == kind)
 
     def _one(self, title: str, option: str, given: str | None, names: list[str], default: str) -> str:
@@ -148,7 +150,7 @@ def _first_models() -> Sequence[configuration.ModelRef]:
     return configuration.default(environ={"ANTHROPIC_API_KEY": "x", "OPENAI_API_KEY": "x"}).models["default"]
 
 
-def _render(plan: Plan, plugins: Mapping[tuple[str, str], InstalledPlugin]) -> tuple[str, list[str]]:
+def _render(plan: Plan, plugins: Mapping[tuple[Kind, str], InstalledPlugin]) -> tuple[str, list[str]]:
     """The file's text, and the environment variables that it needs."""
     lines = [
         "# The configuration of Fairlead. Every key: fairlead schema config",

@@ -19,8 +19,8 @@ class Screen:
     """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
-        self.out = out if out is not None else _tolerant(sys.stdout)
-        self.err = err if err is not None else _tolerant(sys.stderr)
+        self.out = _tolerant(out if out is not None else sys.stdout)
+        self.err = _tolerant(err if err is not None else sys.stderr)
         self.terminal = self.out.isatty()
         """Standard output is a terminal."""
         self._shared = self.terminal and self.err.isatty()

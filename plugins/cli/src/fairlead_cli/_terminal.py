@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING
 
 import trio
@@ -41,14 +42,14 @@ class TerminalChannel(Channel):
 
     def __init__(
         self,
-        lines: Lines | None,
+        open_lines: Callable[[], Lines] | None,
         view: View,
         *,
         message: str | None = None,
         conversation: str = "main",
         author: Principal | None = None,
     ) -> None:
-        """With a *message* it says only that, and is done when it is answered; *lines* is then not read."""
+        """With a *message* it says only that, and is done when it is answered; no line is then read."""
         self.name = "terminal"
         self.capabilities = Capabilities(streaming=True)
         self.failed: FairleadError | None = None
@@ -57,7 +58,8 @@ class TerminalChannel(Channel):
         """Of the last message: ``answer`` or ``notice`` as in `Outbound.kind`, ``refused``, ``cancelled``, or empty."""
         self.before_answer: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Awaited before an answer is shown, so that what led to it is shown first."""
-        self._lines = lines
+        self._open_lines = open_lines
+        self._lines: Lines | None = None
         self._view = view
         self._message = message
         self.conversation = conversation
@@ -79,6 +81,10 @@ class TerminalChannel(Channel):
     def address(self) -> Address:
         """The one place of this channel."""
         return Address(self.name, conversation=self.conversation)
+
+    async def open(self) -> None:
+        if self._open_lines is not None:
+            self._lines = self._open_lines()
 
     async def close(self) -> None:
         if self._lines is not None:
@@ -113,7 +119,9 @@ class TerminalChannel(Channel):
         self._answered, self.outcome, self.failed = trio.Event(), "", None
         self.interrupted = False
         try:
-            receipt = await inbox.accept(Inbound(self.address, self._author, (Text(text),)))
+            # Each line that is typed is an event of its own.
+            typed = Inbound(self.address, self._author, (Text(text),), secrets.token_hex(8))
+            receipt = await inbox.accept(typed)
         except FairleadError as error:
             self.failed = error
             self._view.note(str(error), level="error")

@@ -35,7 +35,12 @@ def _spell(char: str, previous: str) -> str:
     if char in _JOINERS and _joins(previous):
         return char
     hides = unicodedata.category(char) in _HIDING or char in _BLANK or "\U000e0100" <= char <= "\U000e01ef"
-    return char.encode("ascii", "backslashreplace").decode("ascii") if hides else char
+    return _code(ord(char)) if hides else char
+
+
+def _code(point: int) -> str:
+    r"""As Python spells it: ``\x1b``, ``\u202e``, ``\U000e0041``."""
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"  # noqa: PLR2004  # where the spellings change
 
 
 def _joins(char: str) -> bool:
