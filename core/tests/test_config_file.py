@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from fairlead import Secret, config
-from fairlead._config_faults import line_of
 from fairlead.errors import ConfigError
-from fairlead.wire import build_validator, load_schema
 
 KEY = "sk-a-value-that-nobody-may-see"
 TEN_LINES = """
@@ -74,6 +71,13 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A file that is named must be there."""
     error = refused(tmp_path / "none.toml")
     assert (str(tmp_path / "none.toml"), "fairlead init") == (error.file, error.next_step)
+
+
+def test_file_of_another_editor_is_read(tmp_path: Path) -> None:
+    """A byte order mark and other ends of lines do not count, nor do they hide the line of a fault."""
+    path = tmp_path / "fairlead.toml"
+    path.write_bytes(b"\xef\xbb\xbf[limits]\r\nsteps = 7\r\nqueue = 'x'\r\n[lanes]\r\n")
+    assert 3 == refused(path).line
 
 
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -366,61 +370,6 @@ def test_faults_of_a_profile_have_the_line_of_the_profile(write: Write) -> None:
     assert 4 == refused(write(text)).line
 
 
-TEXT = '''# a comment
-profile = "development"
-
-[limits]  # another
-steps = 5
-[models]
-default = [
-  "a/b",
-  # inside
-  { provider = "c", model = "d" },
-]
-[agents."the main"]
-instructions = """
-steps = 6
-[lanes]
-"""
-model = "x"
-
-[[bindings]]
-agent = "one"
-[[bindings]]
-
-# before it
-agent = "two"
-[profiles.production]
-limits.steps = 9
-'''
-
-
-@pytest.mark.parametrize(
-    ("path", "line"),
-    [
-        (("profile",), 2),
-        (("limits",), 4),
-        (("limits", "steps"), 5),
-        (("limits", "queue"), 4),
-        (("models", "default", 1, "model"), 7),
-        (("agents", "the main", "model"), 17),
-        (("lanes", "total"), None),
-        (("bindings", 0, "agent"), 20),
-        (("bindings", 1), 21),
-        (("bindings", 1, "agent"), 24),
-        (("profiles", "production", "limits", "steps"), 26),
-    ],
-)
-def test_line_of_a_key(path: tuple[str | int, ...], line: int | None) -> None:
-    """In tables, arrays of tables, dotted keys; a value's inside has the line of its key, a missing key its table's."""
-    assert line == line_of(TEXT, path)
-
-
-def test_line_of_a_key_of_the_profile() -> None:
-    """It is looked for in the profile's tables first."""
-    assert 26 == line_of(TEXT, ("limits", "steps"), "production")
-
-
 # -- where files are kept
 
 
@@ -466,42 +415,3 @@ def test_chosen_model_needs_its_provider(model: str) -> None:
     """A vendor without a key, or a text that is no model."""
     with pytest.raises(ConfigError, match="expected provider/model"):
         config.default(environ={"FAIRLEAD_MODEL": model})
-
-
-# -- the schema
-
-
-def test_schema_and_classes_agree() -> None:
-    """Each field of the data is a key of the schema, with the same default."""
-    defs = load_schema("config")["$defs"]
-    tables: list[tuple[dict[str, Any], type[Any]]] = [
-        (defs["limits"], config.Limits),
-        (defs["lanes"], config.LaneLimits),
-        (defs["bindings"]["items"], config.Binding),
-        (defs["agents"]["additionalProperties"], config.Agent),
-        (defs["link"]["anyOf"][1], config.ModelRef),
-    ]
-    for schema, cls in tables:
-        fields = {field.name: field.default for field in attrs.fields(cls)}
-        fields.pop("name", None)
-        assert set(fields) == set(schema["properties"])
-        for key, described in schema["properties"].items():
-            assert fields[key] == described.get("default", fields[key])
-
-
-def test_every_key_is_described() -> None:
-    """Whoever reads the schema needs nothing else."""
-
-    def undescribed(schema: Any, path: str) -> list[str]:
-        if not isinstance(schema, dict):
-            return []
-        found = [
-            f"{path}.{key}"
-            for key, value in schema.get("properties", {}).items()
-            if "description" not in value and "$ref" not in value
-        ]
-        return found + [name for key, value in schema.items() for name in undescribed(value, f"{path}/{key}")]
-
-    for name in ("config", "plugin-manifest"):
-        build_validator(load_schema(name))
-        assert [] == undescribed(load_schema(name), name)

@@ -45,7 +45,7 @@ class Source:
     def reread(cls, file: str, profile: str) -> Source:
         """The source of a configuration that was read before, for the lines of its keys."""
         try:
-            return cls(file, Path(file).read_text("utf-8") if file else "", profile)
+            return cls(file, Path(file).read_text("utf-8-sig") if file else "", profile)
         except (OSError, UnicodeError):
             return cls(file, "", profile)
 
@@ -91,33 +91,30 @@ def schema_faults(validator: Validator, value: Any, prefix: Path_ = ()) -> list[
 
 def _say(error: ValidationError) -> Iterator[tuple[Path_, str]]:
     path = tuple(error.absolute_path)
-    schema = error.schema if isinstance(error.schema, Mapping) else {}
-    meaning = schema.get("description", "")
-    hint = f" ({meaning})" if isinstance(meaning, str) and meaning else ""
-    if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    wanted: Any = error.validator_value
+    found: Any = error.instance
+    meaning = f" ({schema['description']})" if "description" in schema else ""
+    if error.validator == "additionalProperties" and wanted is False:
         known = schema.get("properties", {})
-        for key in error.instance:
+        for key in found:
             if key not in known and not any(re.search(each, key) for each in schema.get("patternProperties", {})):
                 yield (*path, key), f"unknown key {key!r}{nearest(key, known)}"
     elif error.validator == "type":
-        yield path, f"found {_shown(error.instance)}, expected type {error.validator_value}{hint}"
+        yield path, f"found {_clipped(repr(found))}, expected type {wanted}{meaning}"
     elif error.validator == "enum":
-        expected = ", ".join(map(repr, error.validator_value))
-        yield path, f"found {_shown(error.instance)}, expected one of {expected}{hint}"
+        expected = ", ".join(map(repr, wanted))
+        yield path, f"found {_clipped(repr(found))}, expected one of {expected}{meaning}"
     else:
-        message = error.message if len(error.message) <= _SHOWN else error.message[:_SHOWN] + "..."
-        yield path, f"{message}{hint}"
+        yield path, f"{_clipped(error.message)}{meaning}"
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 _SHOWN = 200
-"""Characters of a found value."""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "a table"
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+"""Characters of a found value, or of a message that repeats it."""
 
 
 def line_of(text: str, path: Path_, profile: str = "") -> int | None:

@@ -65,7 +65,7 @@ def load(
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        text = path.read_text("utf-8-sig")
         return text, tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError("there is no such file", file=str(path), next_step="fairlead init") from None
