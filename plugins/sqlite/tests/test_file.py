@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -111,3 +113,9 @@ async def test_failed_upgrade_changes_nothing(tmp_path: Path) -> None:
     connection.close()
     async with opened(tmp_path) as memory:
         assert ["hello"] == await texts(memory.journal, "s")
+
+
+def test_entry_point_imports_no_apsw() -> None:
+    """It is imported when the app starts; what is heavy comes when the memory is opened."""
+    program = "import fairlead_sqlite.plugin, sys; sys.exit('apsw' in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
