@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from .fake_servers import serving
 from .vendors import ANTHROPIC, OPENAI, Vendor
 
 
@@ -11,3 +14,10 @@ from .vendors import ANTHROPIC, OPENAI, Vendor
 def vendor(request: pytest.FixtureRequest) -> Vendor:
     found: Vendor = request.param
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def site() -> Iterator[None]:
+    """One web server for all tests."""
+    with serving():
+        yield

@@ -82,7 +82,7 @@ class Says:
         breaks: str = "",
         quirks: Sequence[str] = (),
     ) -> None:
-        self.__attrs_init__(  # type: ignore[attr-defined]  # made by attrs
+        self.__attrs_init__(
             pieces, tuple(calls), tuple(reasoning), finish, usage, whole, end, breaks, frozenset(quirks)
         )
 
@@ -283,31 +283,57 @@ def _event(kind: str, **fields: Any) -> str:
 @contextmanager
 def openai_server(script: Script) -> Iterator[FakeServer]:
     """A server of Chat Completions; the URL ends in ``/v1``."""
-    with _served(script, "/v1", "/v1/chat/completions", openai_events, openai_whole) as url:
+    with serving() as site, site.served(script, "/v1", openai_events, openai_whole) as url:
         yield url
 
 
 @contextmanager
 def anthropic_server(script: Script) -> Iterator[FakeServer]:
     """A server of the Messages API; the URL is the root, as the vendor's clients take it."""
-    with _served(script, "", "/v1/messages", anthropic_events, anthropic_whole) as url:
+    with serving() as site, site.served(script, "", anthropic_events, anthropic_whole) as url:
         yield url
 
 
-@contextmanager
-def _served(
-    script: Script,
-    prefix: str,
-    path: str,
-    events: Callable[[Says, Mapping[str, Any]], Iterator[str]],
-    whole: Callable[[Says, Mapping[str, Any]], dict[str, Any]],
-) -> Iterator[FakeServer]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = FakeServer(f"http://127.0.0.1:{listener.getsockname()[1]}{prefix}")
-    url.requests, url.headers, url.answers = [], [], script
-    url.hung_up, url.connections = threading.Event(), set()
+Events = Callable[[Says, Mapping[str, Any]], Iterator[str]]
+Whole = Callable[[Says, Mapping[str, Any]], dict[str, Any]]
 
-    async def answer(request: Request) -> Response:
+
+class Site(uvicorn.Server):
+    """One web server in a thread; each fake server is a path of it, since starting and stopping takes 0.2 s."""
+
+    def __init__(self) -> None:
+        paths = ["/{number:int}/v1/chat/completions", "/{number:int}/v1/messages"]
+        routes = [Route(path, self._answer, methods=["POST"]) for path in paths]
+        app = Starlette(routes=[*routes, Route("/{number:int}/v1/models", _models)])
+        # The log would show the connections that are dropped on purpose.
+        super().__init__(
+            uvicorn.Config(app, log_config=None, log_level=100, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        self.holders = 0
+        self._servers: list[tuple[FakeServer, Events, Whole]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self.run, args=([self._listener],), name="fake model servers")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    @contextmanager
+    def served(self, script: Script, suffix: str, events: Events, whole: Whole) -> Iterator[FakeServer]:
+        """A fake server at a path of its own."""
+        port, number = self._listener.getsockname()[1], len(self._servers)
+        url = FakeServer(f"http://127.0.0.1:{port}/{number}{suffix}")
+        url.requests, url.headers, url.answers = [], [], script
+        url.hung_up, url.connections = threading.Event(), set()
+        self._servers.append((url, events, whole))
+        yield url
+
+    async def _answer(self, request: Request) -> Response:
+        url, events, whole = self._servers[request.path_params["number"]]
         body = await request.json()
         says = url.note(request, body)
         if isinstance(says, Fails):
@@ -316,22 +342,30 @@ def _served(
             return JSONResponse(whole(says, body))
         return StreamingResponse(_streamed(url, says, events(says, body)), media_type="text/event-stream")
 
-    async def models(request: Request) -> Response:
-        found = [{"id": name, "object": "model", "max_model_len": 4096, "max_input_tokens": 4096} for name in MODELS]
-        return JSONResponse({"object": "list", "data": found})
 
-    app = Starlette(routes=[Route(path, answer, methods=["POST"]), Route("/v1/models", models)])
-    # The log would show the connections that are dropped on purpose.
-    config = uvicorn.Config(app, log_config=None, log_level=100, lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="fake model server")
-    thread.start()
+async def _models(request: Request) -> Response:
+    found = [{"id": name, "object": "model", "max_model_len": 4096, "max_input_tokens": 4096} for name in MODELS]
+    return JSONResponse({"object": "list", "data": found})
+
+
+_sites: list[Site] = []
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    """The one site of this process, as long as somebody holds it; `conftest.py` holds it for all tests."""
+    if not _sites:
+        _sites.append(Site())
+        _sites[0].start()
+    site = _sites[0]
+    site.holders += 1
     try:
-        yield url
+        yield site
     finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+        site.holders -= 1
+        if not site.holders:
+            _sites.clear()
+            site.stop()
 
 
 async def _streamed(url: FakeServer, says: Says, events: Iterator[str]) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""Both providers: everything that can go wrong has its error, which says who, what and what to do, and never the key."""
+"""Both providers: whatever can go wrong has its error, which says who, what and what to do, and never the key."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ from fairlead.errors import (
 
 from .fake_servers import Fails, Says, closed_port, resetting_server
 from .vendors import ANTHROPIC, KEY, OPENAI, Vendor, question
-
-QUICK = {"timeout": {"connect": 5, "read": 0.3}}
 
 Kinds = tuple[str, str]
 """The code of a refusal, as OpenAI and as Anthropic spell it."""
@@ -154,42 +152,46 @@ async def test_refusal_is_told_by_its_code_or_words(
         assert limit == error.limit
 
 
-def resets() -> list[tuple[Vendor | None, dict[str, str], float | None]]:
-    """Headers, and the seconds they stand for; without a vendor they hold for both."""
-    soon = formatdate(time.time() + 90, usegmt=True)
-    moment = datetime.fromtimestamp(time.time() + 90, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return [
-        (None, {}, None),
-        (None, {"retry-after": "7"}, 7.0),
-        (None, {"retry-after": "7", "retry-after-ms": "1500"}, 1.5),
-        (None, {"retry-after": soon}, 90.0),
-        (None, {"retry-after": "soon"}, None),
-        (OPENAI, {"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
-        (
-            OPENAI,
-            {
-                "x-ratelimit-reset-requests": "1h1.5s",
-                "x-ratelimit-remaining-requests": "0",
-                "x-ratelimit-reset-tokens": "20ms",
-            },
-            3601.5,
-        ),
-        (ANTHROPIC, {"anthropic-ratelimit-input-tokens-reset": moment}, 90.0),
-    ]
+RESETS: list[tuple[Vendor | None, dict[str, str], float | None]] = [
+    (None, {}, None),
+    (None, {"retry-after": "7"}, 7.0),
+    (None, {"retry-after": "7", "retry-after-ms": "1500"}, 1.5),
+    (None, {"retry-after": "DATE"}, 90.0),
+    (None, {"retry-after": "soon"}, None),
+    (OPENAI, {"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+    (OPENAI, {"x-ratelimit-reset-requests": "1h1.5s", "x-ratelimit-remaining-requests": "0"}, 3601.5),
+    (ANTHROPIC, {"anthropic-ratelimit-input-tokens-reset": "MOMENT"}, 90.0),
+    (
+        ANTHROPIC,
+        {
+            "anthropic-ratelimit-input-tokens-reset": "MOMENT",
+            "anthropic-ratelimit-requests-reset": "2000-01-01T00:00:00Z",
+            "anthropic-ratelimit-requests-remaining": "0",
+        },
+        0.0,
+    ),
+]
+"""Headers, and the seconds they stand for; without a vendor they hold for both."""
 
 
-@pytest.mark.parametrize(("only", "headers", "seconds"), resets())
+@pytest.mark.parametrize(("only", "headers", "seconds"), RESETS)
 async def test_rate_limit_has_its_time_of_reset(
     vendor: Vendor, only: Vendor | None, headers: dict[str, str], seconds: float | None
 ) -> None:
     """Seconds, milliseconds, dates, and the windows of each vendor; none where the server says nothing."""
-    error = await refused(only or vendor, Fails(429, vendor.error("rate_limit_error", "slow down"), headers))
+    then = time.time() + 90
+    moments = {
+        "DATE": formatdate(then, usegmt=True),
+        "MOMENT": datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    sent = {name: moments.get(value, value) for name, value in headers.items()}
+    error = await refused(only or vendor, Fails(429, vendor.error("rate_limit_error", "slow down"), sent))
     assert isinstance(error, RateLimited)
     if seconds is None:
         assert error.reset_after is None
     else:
         assert error.reset_after is not None
-        assert abs(seconds - error.reset_after) < 3
+        assert abs(seconds - error.reset_after) < 5
 
 
 async def test_overload_has_its_time_of_reset(vendor: Vendor) -> None:
@@ -253,7 +255,7 @@ async def test_stream_that_stalls(vendor: Vendor) -> None:
     """After `timeout.read` without a piece; the connection is closed, and the option is named."""
     with vendor.serve([Says("Hel", breaks="stall")]) as url:
         with pytest.raises(ProviderTimeout, match=r"0\.3 s") as caught:
-            await vendor.ask(url, **QUICK)
+            await vendor.ask(url, timeout={"connect": 5, "read": 0.3})
         assert url.hung_up.wait(5)
     assert f"timeout.read of [providers.{vendor.name}]" in caught.value.next_step
 

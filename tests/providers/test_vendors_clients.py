@@ -5,7 +5,7 @@ from __future__ import annotations
 import anthropic
 import openai
 
-from .fake_servers import Calls, Fails, Says, anthropic_server, openai_server
+from .fake_servers import Answer, Calls, Fails, Says, anthropic_server, openai_server
 
 CALCULATE = Calls("calculate", {"expression": "17 * 23"})
 
@@ -13,7 +13,7 @@ CALCULATE = Calls("calculate", {"expression": "17 * 23"})
 def test_client_of_openai_streams_and_calls_tools() -> None:
     """Text, fragments of two parallel calls, usage, a whole answer and a refusal arrive as its types."""
     refused = Fails(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, {"retry-after": "7"})
-    script = [Says("Hel", "lo", calls=(CALCULATE, Calls("now"))), Says("whole"), refused]
+    script: list[Answer] = [Says("Hel", "lo", calls=(CALCULATE, Calls("now"))), Says("whole"), refused]
     with openai_server(script) as base_url, openai.OpenAI(base_url=base_url, api_key="k", max_retries=0) as client:
         with client.chat.completions.stream(
             model="fake", messages=[{"role": "user", "content": "hi"}], stream_options={"include_usage": True}
@@ -27,7 +27,7 @@ def test_client_of_openai_streams_and_calls_tools() -> None:
         models = [model.id for model in client.models.list()]
     message = completion.choices[0].message
     assert "Hello" == message.content
-    calls = [call.function for call in message.tool_calls or () if call.type == "function"]
+    calls = [call.function for call in message.tool_calls or ()]
     assert [("calculate", '{"expression": "17 * 23"}'), ("now", "{}")] == [
         (call.name, call.arguments) for call in calls
     ]
@@ -41,7 +41,11 @@ def test_client_of_openai_streams_and_calls_tools() -> None:
 def test_client_of_anthropic_streams_and_calls_tools() -> None:
     """Thinking, text, two calls, usage, a whole answer and an overload arrive as its types."""
     overloaded = Fails(529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
-    script = [Says("Hel", "lo", calls=(CALCULATE, Calls("now")), reasoning=("Hm", "m")), Says("whole"), overloaded]
+    script: list[Answer] = [
+        Says("Hel", "lo", calls=(CALCULATE, Calls("now")), reasoning=("Hm", "m")),
+        Says("whole"),
+        overloaded,
+    ]
     with (
         anthropic_server(script) as base_url,
         anthropic.Anthropic(base_url=base_url, api_key="k", max_retries=0) as client,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,6 +20,7 @@ from fairlead_openai._http import (
     Server,
     Unreadable,
     broken,
+    chunks_of,
     read_body,
     read_error,
     transport,
@@ -169,7 +169,7 @@ async def _read_events(response: httpx2.Response, answer: Answer) -> None:
     lines, size = EventLines(), 0
     with trio.CancelScope() as drain:
         try:
-            async with aclosing(response.aiter_bytes()) as chunks:
+            async with chunks_of(response) as chunks:
                 async for chunk in chunks:
                     size += len(chunk)
                     await _feed(lines.feed(chunk), answer, size)
