@@ -56,8 +56,8 @@ def describe_module(module: ModuleType, homes: dict[int, str]) -> Iterator[str]:
 def describe(name: str, value: object, homes: dict[int, str]) -> Iterator[str]:
     if inspect.isclass(value):
         yield from describe_class(name, value, homes)
-    elif inspect.isfunction(value):
-        yield describe_function(name, value)
+    elif inspect.isfunction(function := inspect.unwrap(value)):  # type: ignore[arg-type]  # it takes any object
+        yield describe_function(name, function)
     elif (
         isinstance(value, str | int | float | bool | tuple | dict | types.GenericAlias | types.UnionType)
         or type(value).__module__ == "typing"
@@ -93,9 +93,7 @@ def describe_class(name: str, value: type, homes: dict[int, str]) -> Iterator[st
 def fields_of(base: type) -> Iterator[tuple[str, str]]:
     """The fields that an attrs class adds, as they are written: ``name: type = default``."""
     for one in attrs.fields(base) if attrs.has(base) else ():
-        default = "" if one.default is attrs.NOTHING else f" = {one.default!r}"
-        if type(one.default).__name__ == "Factory":
-            default = " = ..."
+        default = "" if one.default is attrs.NOTHING else f" = {shown(one.default)}"
         if not one.inherited:
             yield one.name, f"{one.name}: {annotation(one.type)}{default}{' (keyword)' if one.kw_only else ''}"
 
@@ -104,6 +102,8 @@ def members_of(base: type) -> Iterator[tuple[str, str]]:
     """Everything public that is no field: methods, properties, class variables, members of an enumeration."""
     fields = {one.name for one in attrs.fields(base)} if attrs.has(base) else set()
     names = [name for name in (*vars(base).get("__annotations__", {}), *vars(base)) if not name.startswith("_")]
+    if "pytestmark" in names:
+        names.remove("pytestmark")  # how a conformance kit runs, which is no promise
     if not fields and "__init__" in vars(base):
         yield "__init__", describe_function("__init__", vars(base)["__init__"])
     for name in sorted(set(names) - fields):
@@ -121,8 +121,17 @@ def describe_member(name: str, base: type) -> str:
     if isinstance(member, enum.Enum):
         return f"{name} = {member.value!r}"
     typed = vars(base).get("__annotations__", {}).get(name)
-    given = "" if member is None and name not in vars(base) else f" = {member!r}"
+    given = "" if name not in vars(base) or inspect.isdatadescriptor(member) else f" = {shown(member)}"
     return f"{name}: {annotation(typed)}{given}" if typed else f"{name}{given}"
+
+
+def shown(value: object) -> str:
+    """A value that is the same in every process and on every machine; three dots for any other."""
+    if isinstance(value, frozenset):
+        return f"frozenset({{{', '.join(sorted(map(repr, value)))}}})"
+    if isinstance(value, str | int | float | tuple | types.NoneType) or attrs.has(type(value)):
+        return repr(value)
+    return "..."
 
 
 def annotation(value: Any) -> str:
@@ -150,7 +159,7 @@ def signature(function: Any) -> str:
 def parameter(one: inspect.Parameter) -> str:
     stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     typed = "" if one.annotation is one.empty else f": {annotation(one.annotation)}"
-    default = "" if one.default is one.empty else f" = {getattr(one.default, '__qualname__', repr(one.default))}"
+    default = "" if one.default is one.empty else f" = {shown(one.default)}"
     return f"{stars}{one.name}{typed}{default}"
 
 
