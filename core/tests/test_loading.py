@@ -237,6 +237,15 @@ def test_stranger_is_not_run_in_the_host(
     assert "acme_stranger" not in sys.modules
 
 
+def test_plugin_for_asyncio_is_not_run_in_the_host(site: Any) -> None:
+    """Trust does not help: its code could not run there."""
+    add(site, "stranger", "raise SystemExit", "channels", {"api": "1.0", "runtime": "asyncio"})
+    error = fault(table("stranger", "channels"))
+    assert isinstance(error, IsolationUnavailable)
+    assert ("process", "write enabled = false in [channels.stranger]") == (error.floor, error.next_step)
+    assert "is written for asyncio" in error.problem
+
+
 def test_name_of_our_plugin_gives_a_stranger_no_trust(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distribution must match as well."""
     add(site, "clock", "raise SystemExit")

@@ -162,17 +162,20 @@ def _not_found(table: PluginConfig, found: Entries) -> PluginNotFound:
 
 def _misplaced(table: PluginConfig, candidate: Candidate) -> IsolationUnavailable | None:
     """Only the host is offered here: to our own plugins, and to those that the configuration puts there."""
-    ours = TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution)
-    if table.isolation == "host" or (ours and table.isolation is None):
-        return None
     manifest = candidate.plugin.manifest
-    wanted = table.isolation or (manifest.isolation if manifest is not None else None)
-    floor = wanted if wanted is not None and wanted != "host" else _LEVELS[table.kind]
+    foreign_loop = manifest is not None and manifest.runtime == "asyncio"  # the host runs trio and nothing else
+    ours = TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution)
+    if not foreign_loop and (table.isolation == "host" or (ours and table.isolation is None)):
+        return None
+    asked = (table.isolation, manifest.isolation if manifest is not None else None)
+    floor = next((level for level in asked if level is not None and level != "host"), _LEVELS[table.kind])
+    here = f"[{table.kind}.{table.name}]"
+    trust = f'if you trust it with all that this process can do, write isolation = "host" in {here}'
     return IsolationUnavailable(
-        f"{table.kind}/{table.name} ({candidate.label}) shall run isolated (level {floor!r}), which this installation "
-        "cannot do yet: it is the work of the package fairlead-sandbox. Its code was not imported",
-        next_step="if you trust it with all that this process can do, write "
-        f'isolation = "host" in [{table.kind}.{table.name}]',
+        f"{table.kind}/{table.name} ({candidate.label}) {'is written for asyncio and ' if foreign_loop else ''}shall run "
+        f"isolated (level {floor!r}), which this installation cannot do yet: it is the work of the package "
+        "fairlead-sandbox. Its code was not imported",
+        next_step=f"write enabled = false in {here}" if foreign_loop else trust,
         floor=floor,
     )
 
