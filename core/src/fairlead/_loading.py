@@ -172,8 +172,8 @@ def _misplaced(table: PluginConfig, candidate: Candidate) -> IsolationUnavailabl
     here = f"[{table.kind}.{table.name}]"
     trust = f'if you trust it with all that this process can do, write isolation = "host" in {here}'
     return IsolationUnavailable(
-        f"{table.kind}/{table.name} ({candidate.label}) {'is written for asyncio and ' if foreign_loop else ''}shall run "
-        f"isolated (level {floor!r}), which this installation cannot do yet: it is the work of the package "
+        f"{table.kind}/{table.name} ({candidate.label}) {'is written for asyncio and ' if foreign_loop else ''}"
+        f"shall run isolated (level {floor!r}), which this installation cannot do yet: it is the work of the package "
         "fairlead-sandbox. Its code was not imported",
         next_step=f"write enabled = false in {here}" if foreign_loop else trust,
         floor=floor,
