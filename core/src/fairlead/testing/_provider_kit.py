@@ -5,61 +5,62 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
+from attrs import evolve
 
 from fairlead._contracts import Provider
-from fairlead._message import Message, Text, ToolResult
+from fairlead._message import Message, Text, ToolResult, text_of
 from fairlead._schemas import build_validator, fault
 from fairlead._work import Delta, ModelAnswer, ModelRequest, ToolSpec
 from fairlead.errors import ProviderError
 from fairlead.testing._fakes import Deltas
-from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, is_amount, promise, within
+from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, is_amount, promise, same, within
 
 __all__ = ["ProviderConformance"]
 
-GENERATE = "fairlead.Provider.generate"
+GENERATE, ANSWER = "fairlead.Provider.generate", "fairlead.ModelAnswer"
 
 ADD = ToolSpec(
     "add",
     "Adds two numbers.",
-    parameters={
+    {
         "type": "object",
         "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
         "required": ["a", "b"],
         "additionalProperties": False,
     },
-    effect="read",
-    isolation="host",
+    "read",
+    "host",
 )
 
 
 class ProviderConformance(WorkerConformance[Provider]):
-    """Subclass it, override `make_worker`, and `far_side` with a fake server where there is one.
-
-    The requests are made by `text_request`, `tool_request` and `failing_request`: override them where your far side
-    must be told what to answer.
-    """
+    """Subclass it, override `make_worker`, and `far_side` with a fake server where there is one."""
 
     model = ""
     """The model to ask; empty for the first that models() lists."""
 
     async def text_request(self, worker: Provider, text: str = "Say hello.") -> ModelRequest:
         """Override where needed: a request that is answered with words."""
-        return self.request(worker.name, await self.asked_model(worker), text)
+        model = self.model or (await worker.models())[0].name
+        return ModelRequest(model, (Message("user", (Text(text),)),), "Be brief.", session=worker.name)
 
     async def tool_request(self, worker: Provider) -> ModelRequest:
         """Override where needed: a request that is answered with a call of the tool ``add`` (integers a and b)."""
-        return self.request(worker.name, await self.asked_model(worker), "What is 2 + 3? Use add.", tools=(ADD,))
+        return evolve(await self.text_request(worker, "What is 2 + 3? Use add."), tools=(ADD,))
 
     async def failing_request(self, worker: Provider) -> ModelRequest:
         """Override where needed: a request that fails at the far side. As it is: a model that nobody has."""
-        return self.request(worker.name, "no-such-model-in-the-world", "Say hello.")
+        return evolve(await self.text_request(worker), model="no-such-model-in-the-world")
 
-    async def asked_model(self, worker: Provider) -> str:
-        return self.model or (await worker.models())[0].name
-
-    @staticmethod
-    def request(session: str, model: str, text: str, tools: tuple[ToolSpec, ...] = ()) -> ModelRequest:
-        return ModelRequest(model, (Message("user", (Text(text),)),), "Be brief.", tools, session)
+    async def ask(self, worker: Provider, request: ModelRequest) -> ModelAnswer:
+        """A whole answer whose text was streamed as it is."""
+        deltas = Deltas()
+        answer = await worker.generate(request, deltas)
+        promise(isinstance(answer, ModelAnswer), "generate() gives a ModelAnswer", GENERATE, answer)
+        promise(answer.parts or answer.calls, "an answer has words or calls", GENERATE, answer)
+        same(text_of(answer.parts), deltas.text, "the deltas, joined, are the text of the answer", ANSWER)
+        promise(all(delta.text for delta in deltas.all), "no piece is empty", "fairlead.Delta", deltas.all)
+        return answer
 
     async def test_models_are_listed(self, tmp_path: Path) -> None:
         """Names are unique, windows and prices are amounts or unknown."""
@@ -67,68 +68,41 @@ class ProviderConformance(WorkerConformance[Provider]):
         async with self.opened(tmp_path) as worker:
             models = await worker.models()
         names = [model.name for model in models]
-        promise(names, "a provider lists its models", source=source, seen=models)
-        promise(all(names) and len(set(names)) == len(names), "each has a name of its own", source=source, seen=names)
+        promise(all(names) and len(names) == len(set(names)) > 0, "each model has a name of its own", source, names)
         for model in models:
             figures = (model.window, model.max_output, model.input_price, model.output_price)
-            promise(
-                all(map(is_amount, figures)), "figures are amounts or None", source="fairlead.ModelInfo", seen=model
-            )
+            promise(all(map(is_amount, figures)), "figures are amounts or None", "fairlead.ModelInfo", model)
 
-    async def test_text_of_the_answer_is_its_deltas_joined(self, tmp_path: Path) -> None:
-        """What was streamed and what is kept are the same words."""
+    async def test_answer_is_whole(self, tmp_path: Path) -> None:
+        """Words, streamed as they are kept; a finish that fits; and the tokens, which budgets count."""
         async with self.opened(tmp_path) as worker:
-            deltas = Deltas()
-            answer = await worker.generate(await self.text_request(worker), deltas)
-        promise(isinstance(answer, ModelAnswer), "generate() gives a ModelAnswer", source=GENERATE, seen=answer)
-        promise(answer.parts or answer.calls, "an answer has words or calls", source=GENERATE, seen=answer)
-        self.same_text(answer, deltas)
-        promise(all(delta.text for delta in deltas.all), "no piece is empty", source="fairlead.Delta", seen=deltas.all)
-
-    async def test_usage_is_present(self, tmp_path: Path) -> None:
-        """Budgets count what the provider reports."""
-        async with self.opened(tmp_path) as worker:
-            usage = (await worker.generate(await self.text_request(worker), Deltas())).usage
-        source = "fairlead.Usage"
-        promise(usage.input_tokens > 0 < usage.output_tokens, "an answer reports its tokens", source=source, seen=usage)
-        promise(0 <= usage.cached_tokens <= usage.input_tokens, "cached is a part of input", source=source, seen=usage)
-        promise(is_amount(usage.cost), "the cost is an amount or None", source=source, seen=usage)
-
-    async def test_finish_fits_the_answer(self, tmp_path: Path) -> None:
-        """``tools`` where it calls, another word where it does not."""
-        async with self.opened(tmp_path) as worker:
-            words = await worker.generate(await self.text_request(worker), Deltas())
-            wish = await worker.generate(await self.tool_request(worker), Deltas())
-        source = "fairlead.ModelAnswer"
-        promise(words.finish != "tools", "finish is 'tools' only with calls", source=source, seen=words)
-        promise(wish.finish == "tools", "finish is 'tools' with calls", source=source, seen=wish)
+            answer = await self.ask(worker, await self.text_request(worker))
+        usage = answer.usage
+        promise(answer.finish != "tools", "finish is 'tools' only with calls", ANSWER, answer)
+        promise(usage.input_tokens > 0 < usage.output_tokens, "tokens are reported", "fairlead.Usage", usage)
+        promise(0 <= usage.cached_tokens <= usage.input_tokens, "cached is a part of input", "fairlead.Usage", usage)
+        promise(is_amount(usage.cost), "the cost is an amount or None", "fairlead.Usage", usage)
 
     async def test_tool_call_goes_round(self, tmp_path: Path) -> None:
         """A call arrives with an id and arguments of the schema, and its result goes back with the history."""
         async with self.opened(tmp_path) as worker:
             request = await self.tool_request(worker)
-            deltas = Deltas()
-            answer = await worker.generate(request, deltas)
-            self.same_text(answer, deltas)
-            promise(answer.calls, "a model may call the tools that it is given", source=GENERATE, seen=answer)
+            answer = await self.ask(worker, request)
+            promise(answer.calls, "a model may call the tools that it is given", GENERATE, answer)
+            same("tools", answer.finish, "finish is 'tools' with calls", ANSWER)
             ids = [call.id for call in answer.calls]
-            promise(all(ids) and len(set(ids)) == len(ids), "calls have ids", source="fairlead.ToolCall", seen=ids)
+            promise(all(ids) and len(set(ids)) == len(ids), "calls have ids", "fairlead.ToolCall", ids)
             specs = {spec.name: build_validator(spec.parameters) for spec in request.tools}
             for call in answer.calls:
-                promise(call.tool in specs, "it calls what it was given", source=GENERATE, seen=call)
+                promise(call.tool in specs, "it calls what it was given", GENERATE, call)
                 wrong = fault(specs[call.tool], call.arguments)
-                promise(
-                    wrong is None, "arguments are the decoded object", source="fairlead.ToolCall", seen=(call, wrong)
-                )
+                promise(wrong is None, "arguments are the decoded object", "fairlead.ToolCall", (call, wrong))
             results = (ToolResult(call.id, call.tool, (Text("5"),)) for call in answer.calls)
             said = Message("assistant", answer.parts, calls=answer.calls)
-            history = (*request.history, said, *results)
-            again = ModelRequest(request.model, history, request.instructions, request.tools, request.session)
-            following = await worker.generate(again, Deltas())
-        promise(isinstance(following, ModelAnswer), "results are part of the history", source=GENERATE, seen=following)
+            await self.ask(worker, evolve(request, history=(*request.history, said, *results)))
 
     async def test_cancelled_request_lets_go_at_once(self, tmp_path: Path) -> None:
-        """Cancelled at the first piece, it is gone in a second, emits nothing more, and the next request works."""
+        """Cancelled at the first piece, it emits nothing more, and the next request works."""
         async with self.opened(tmp_path) as worker:
             seen: list[Delta] = []
             scope = trio.CancelScope()
@@ -139,47 +113,25 @@ class ProviderConformance(WorkerConformance[Provider]):
                 await trio.lowlevel.checkpoint()
 
             request = await self.text_request(worker)
-            with within(1, "a cancelled request lets go at once", source=GENERATE), scope:
+            with within(1, "a cancelled request lets go at once", GENERATE), scope:
                 await worker.generate(request, cancel_at_first)
-            promise(len(seen) == 1, "cancelled means that nothing more is emitted", source=GENERATE, seen=seen)
-            deltas = Deltas()
-            self.same_text(await worker.generate(await self.text_request(worker), deltas), deltas)
+            promise(len(seen) == 1, "cancelled means that nothing more is emitted", GENERATE, seen)
+            await self.ask(worker, await self.text_request(worker))
 
     async def test_failures_are_provider_errors(self, tmp_path: Path) -> None:
         """The core decides by the class of the error whether another try, model or credential can help."""
         async with self.opened(tmp_path) as worker:
             request = await self.failing_request(worker)
-            raised: Exception | None = None
+            seen: object
             try:
-                answer = await worker.generate(request, Deltas())
+                seen = await worker.generate(request, Deltas())
             except Exception as error:  # noqa: BLE001  # whatever it is, it is what the check looks at
-                raised = error
-            else:
-                promise(False, "what failed is raised, not answered", source=GENERATE, seen=answer)
-        promise(isinstance(raised, ProviderError), "a failure is a ProviderError", source=GENERATE, seen=raised)
-        promise(type(raised) is not ProviderError, "it is the class that fits", source="fairlead.errors", seen=raised)
+                seen = error
+        right = isinstance(seen, ProviderError) and type(seen) is not ProviderError
+        promise(right, "what fails raises the ProviderError that fits", "fairlead.errors", seen)
 
     async def test_requests_at_once_do_not_mix(self, tmp_path: Path) -> None:
-        """A worker is called from several tasks at a time."""
-        async with self.opened(tmp_path) as worker:
-
-            async def ask() -> None:
-                deltas = Deltas()
-                self.same_text(await worker.generate(await self.text_request(worker), deltas), deltas)
-
-            async with trio.open_nursery() as nursery:
-                for _ in range(5):
-                    nursery.start_soon(ask)
-
-    async def test_hostile_text_is_taken(self, tmp_path: Path) -> None:
-        """Any Unicode text is a valid message."""
-        async with self.opened(tmp_path) as worker:
+        """A worker is called from several tasks at a time; any Unicode text is a valid message."""
+        async with self.opened(tmp_path) as worker, trio.open_nursery() as nursery:
             for text in HOSTILE_TEXTS:
-                deltas = Deltas()
-                self.same_text(await worker.generate(await self.text_request(worker, text), deltas), deltas)
-
-    @staticmethod
-    def same_text(answer: ModelAnswer, deltas: Deltas) -> None:
-        kept = Message("assistant", answer.parts).text
-        words = "the text of the deltas, joined, equals the text of the answer"
-        promise(deltas.text == kept, words, source="fairlead.ModelAnswer", seen=(deltas.text, kept))
+                nursery.start_soon(self.ask, worker, await self.text_request(worker, text))

@@ -33,11 +33,11 @@ class Interrupted:
     error: Exception
 
 
-Stream = Literal["whole", "words", "characters"]
+Stream = Literal["whole", "words"]
 Step = str | ModelAnswer | ToolCall | Interrupted | Exception
 StepFunction = Callable[[ModelRequest], Step | Awaitable[Step]]
 
-_PIECES = {"words": re.compile(r"\s*\S+\s*|\s+"), "characters": re.compile(r".", re.DOTALL)}
+_WORDS = re.compile(r"\s*\S+\s*|\s+")
 _USAGE = Usage(input_tokens=10, output_tokens=5)
 _KEPT_WHEN_REPEATING = 100
 
@@ -140,7 +140,7 @@ class ScriptedProvider(Provider):
         return _Prepared(step, self._cut(text), numbered=any(not call.id for call in step.calls))
 
     def _cut(self, text: str) -> tuple[Delta, ...]:
-        pieces = [text] if self._stream == "whole" else _PIECES[self._stream].findall(text)
+        pieces = [text] if self._stream == "whole" else _WORDS.findall(text)
         return tuple(Delta(piece) for piece in pieces if piece)
 
 

@@ -14,7 +14,7 @@ import trio
 from fairlead._contracts import Worker
 from fairlead._work import Finding
 
-__all__ = ["HOSTILE_TEXTS", "WorkerConformance", "promise", "within"]
+__all__ = ["HOSTILE_TEXTS", "WorkerConformance", "is_amount", "promise", "same", "within"]
 
 W = TypeVar("W", bound=Worker)
 
@@ -29,38 +29,41 @@ HOSTILE_TEXTS = (
     "long " * 2000 + "end",
 )
 """Texts that break careless code; none begins or ends with white space, which platforms may trim."""
+SHOWN = 600
 
 
-def promise(kept: object, words: str, *, source: str, seen: object = None) -> None:
+def promise(kept: object, words: str, source: str, seen: object = None) -> None:
     """Fail a check: say which promise is broken, where it is documented, and what was seen."""
     if not kept:
         shown = repr(seen)
-        shown = shown if len(shown) <= 600 else f"{shown[:600]}... ({len(shown)} characters)"  # noqa: PLR2004  # as here
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}... ({len(shown)} characters)"
         raise AssertionError(f"broken promise: {words}\n  documented in: {source}\n  seen: {shown}")
 
 
+def same(expected: object, seen: object, words: str, source: str) -> None:
+    """A promise of equality."""
+    promise(expected == seen, f"{words}\n  expected: {expected!r:.{SHOWN}}", source, seen)
+
+
 @contextmanager
-def within(seconds: float, words: str, *, source: str) -> Iterator[None]:
-    """Fail a check that is not through in time. Code that ignores cancellation hangs here, and so is found as well."""
+def within(seconds: float, words: str, source: str, *, shield: bool = False) -> Iterator[None]:
+    """A promise of time. Code that ignores cancellation hangs here, and so is found as well."""
     began = trio.current_time()
-    with trio.move_on_after(seconds) as scope:
+    with trio.move_on_after(seconds, shield=shield) as scope:
         yield
     took = trio.current_time() - began
-    promise(not scope.cancelled_caught and took <= seconds, words, source=source, seen=f"not done after {took:.1f} s")
+    promise(not scope.cancelled_caught and took <= seconds, f"{words}, in {seconds} s", source, f"{took:.1f} s")
 
 
 class WorkerConformance(Generic[W]):
     """The checks for every kind. Subclass the class of your kind, not this one."""
 
     pytestmark = pytest.mark.trio
-    worker_name = "kit"
-    """The name that the worker gets, as if from the configuration."""
 
     async def make_worker(self, tmp_path: Path) -> W:
-        """Override: the worker, made and not opened.
+        """Override: the worker, made and not opened. `tmp_path`: a directory for its files.
 
-        `tmp_path`: an empty directory for its files, the same for each worker of one test. Called more than once in a
-        test; the workers of a test then share files and far side.
+        Called more than once in a test; the workers of a test share files and far side.
         """
         raise NotImplementedError(f"{type(self).__name__} must override make_worker(self, tmp_path)")
 
@@ -73,14 +76,13 @@ class WorkerConformance(Generic[W]):
     async def worker(self, tmp_path: Path) -> AsyncIterator[W]:
         """A worker, opened as the core does it, and closed at the end. The far side must be there."""
         made = await self.make_worker(tmp_path)
-        made.name = made.name or self.worker_name
+        made.name = made.name or "kit"
         await made.open()
         try:
             yield made
         finally:
-            with trio.move_on_after(5, shield=True) as scope:
+            with within(5, "close() is done", "fairlead.Channel.close", shield=True):
                 await made.close()
-            promise(not scope.cancelled_caught, "close() is done in 5 s", source="fairlead.Channel.close")
 
     @asynccontextmanager
     async def opened(self, tmp_path: Path) -> AsyncIterator[W]:
@@ -88,31 +90,25 @@ class WorkerConformance(Generic[W]):
         async with self.far_side(tmp_path), self.worker(tmp_path) as worker:
             yield worker
 
-    async def test_making_a_worker_has_no_effects(self, tmp_path: Path) -> None:
-        """Files, connections and heavy imports belong into open(): the core makes workers that it may never open."""
+    async def test_making_has_no_effects_and_opening_can_be_repeated(self, tmp_path: Path) -> None:
+        """The core makes workers that it may never open; close() lets go of files, ports and locks."""
         async with self.far_side(tmp_path):
             before = files_below(tmp_path)
             await self.make_worker(tmp_path)
-            after = files_below(tmp_path)
-        promise(before == after, "a worker is made without effects", source="fairlead._contracts", seen=after)
-
-    async def test_worker_can_be_opened_after_another_was_closed(self, tmp_path: Path) -> None:
-        """close() lets go of files, ports and locks, so that a plugin is reconfigured while the app runs."""
-        async with self.far_side(tmp_path):
+            same(before, files_below(tmp_path), "a worker is made without effects", "fairlead._contracts")
             for _ in range(2):
                 async with self.worker(tmp_path):
                     pass
 
     async def test_check_says_how_it_is(self, tmp_path: Path) -> None:
-        """`fairlead doctor` gets findings in 10 s; each that is bad names the next step."""
+        """`fairlead doctor` gets findings; each that is bad names the next step."""
         source = "fairlead.Channel.check"
         async with self.opened(tmp_path) as worker:
-            with within(10, "check() answers in 10 s", source=source):
-                findings = await worker.check()
-        for finding in findings:
-            promise(isinstance(finding, Finding), "check() gives Finding objects", source=source, seen=finding)
-            promise(finding.subject and finding.detail, "a finding says what and how", source=source, seen=finding)
-            promise(finding.ok or finding.next_step, "a bad finding has a next_step", source=source, seen=finding)
+            with within(10, "check() answers", source):
+                for finding in await worker.check():
+                    promise(isinstance(finding, Finding), "check() gives findings", source, finding)
+                    promise(finding.subject and finding.detail, "a finding says what and how", source, finding)
+                    promise(finding.ok or finding.next_step, "a bad finding has a next_step", source, finding)
 
 
 def files_below(directory: Path) -> list[Path]:
