@@ -133,7 +133,7 @@ class Desk:
         self.start(session, "interactive", None)
 
     async def settle(self, session: Session, order: Order) -> ev.TurnEnded:
-        """Run one turn in the lane that the caller holds; cancellation from outside is journalled as the turn's end."""
+        """Run one turn in the lane that the caller holds, who waits for it: its cancellation is the turn's end."""
         turn = Turn(self.engine, session, order)
         try:
             return await turn.run()
@@ -206,7 +206,8 @@ class Desk:
         if channel is not None and address is not None and channel.capabilities.streaming:
             ended = await self._settle_shown(session, messages, channel, address)
         else:
-            ended = await self.settle(session, Order(messages))
+            # Cancelled from outside, the app is being closed: the turn stays open for the next process.
+            ended = await Turn(self.engine, session, Order(messages)).run()
         await self._outbox.deliver(session, ended.turn)
 
     async def _settle_shown(
@@ -222,14 +223,12 @@ class Desk:
             nursery.start_soon(board.run)
             try:
                 ended = await turn.run()
-            except trio.Cancelled:
-                await self.give_up(turn)
-                raise
             except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+        await board.finish()
         return ended
 
     async def _fresh(self, session: Session) -> Session:

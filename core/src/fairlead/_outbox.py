@@ -127,19 +127,32 @@ class DraftBoard:
 
     async def run(self) -> None:
         """Show until cancelled. A channel that fails once is not asked again."""
-        while True:
-            await self._changed.wait()
-            self._changed = trio.Event()
-            if len(self._pieces) > 1:
-                self._pieces[:] = ["".join(self._pieces)]
-            draft = evolve(self._draft, text="".join(self._pieces), tools=tuple(self._tools.values()))
-            if self._observers.watching:
-                self._observers.show(self._session, ev.DraftShown(draft=draft, principal=self.author))
-            try:
-                await self._channel.preview(draft)
-            except Exception as error:  # noqa: BLE001  # a preview that fails costs the preview only
-                self._observers.raise_notice(f"channels/{self._channel.name}", f"preview raised {error!r}")
-                return
+        while await self._show_next():
+            pass
+
+    async def finish(self) -> None:
+        """Show what has not been shown, at most for a second: the tools of a quick turn would else never be seen."""
+        if self._changed.is_set():
+            with trio.move_on_after(_LAST_DRAFT):
+                await self._show_next()
+
+    async def _show_next(self) -> bool:
+        await self._changed.wait()
+        self._changed = trio.Event()
+        if len(self._pieces) > 1:
+            self._pieces[:] = ["".join(self._pieces)]
+        draft = evolve(self._draft, text="".join(self._pieces), tools=tuple(self._tools.values()))
+        if self._observers.watching:
+            self._observers.show(self._session, ev.DraftShown(draft=draft, principal=self.author))
+        try:
+            await self._channel.preview(draft)
+        except Exception as error:  # noqa: BLE001  # a preview that fails costs the preview only
+            self._observers.raise_notice(f"channels/{self._channel.name}", f"preview raised {error!r}")
+            return False
+        return True
+
+
+_LAST_DRAFT = 1.0
 
 
 def fitted(parts: Sequence[Part], capabilities: Capabilities) -> list[tuple[Part, ...]]:

@@ -1,0 +1,452 @@
+"""The path from a channel and back: inbox, router, lanes, outbox, resumption."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from attrs import frozen
+
+import fairlead
+from fairlead import Capabilities, Delivery, Principal, Text, errors, events
+from fairlead._journal import VolatileMemory
+from fairlead._session import fold
+from fairlead.config import Agent, Binding, Config, Limits
+from fairlead.testing import CapturingChannel, CountingTool, RecordingObserver, ScriptedProvider, calls
+
+IDEMPOTENT = Capabilities(idempotency=True)
+
+
+@asynccontextmanager
+async def serving(config: Config | None = None, **workers: Any) -> AsyncIterator[fairlead.App]:
+    """An app whose channels run."""
+    async with fairlead.open(config, **workers) as app, trio.open_nursery() as nursery:
+        nursery.start_soon(app.serve)
+        yield app
+        app.stop()
+
+
+async def of_kind(app: fairlead.App, session: str, kind: type[Any]) -> list[Any]:
+    return [record.event for record in await app.sessions.records(session) if isinstance(record.event, kind)]
+
+
+async def settled(check: Callable[[], Awaitable[bool]]) -> None:
+    """Give other tasks their turn until it is so; bounded."""
+    for _ in range(2000):
+        if await check():
+            return
+        await trio.lowlevel.checkpoint()
+    raise AssertionError("it never came to be")
+
+
+async def test_message_is_answered_once_and_its_delivery_is_known() -> None:
+    """In, turn, out; the platform's id of the answer is in the journal."""
+    channel = CapturingChannel()
+    async with serving(providers=[ScriptedProvider(["Hello."])], channels=[channel]) as app:
+        receipt = await channel.say("hi", external_id="e1")
+        assert "accepted" == receipt.status
+        sent = await channel.next()
+        assert ("Hello.", "e1", "answer") == (sent.parts[0].text, sent.in_reply_to, sent.kind)  # type: ignore[union-attr]  # a text part
+        await settled(lambda: delivered(app, receipt.session))
+        assert "sent" == (await of_kind(app, receipt.session, events.AnswerDelivered))[0].status
+    assert 1 == len(channel.sent)
+
+
+async def delivered(app: fairlead.App, session: str) -> bool:
+    return bool(await of_kind(app, session, events.AnswerDelivered))
+
+
+async def test_same_external_event_is_one_turn() -> None:
+    """Behaviour 2: handed in five times, answered once."""
+    channel, provider = CapturingChannel(), ScriptedProvider(["one"], repeat=True)
+    async with serving(providers=[provider], channels=[channel]):
+        receipts = [await channel.say("hi", external_id="same") for _ in range(5)]
+        await channel.next()
+    assert ["accepted", *["duplicate"] * 4] == [receipt.status for receipt in receipts]
+    assert {receipts[0].session} == {receipt.session for receipt in receipts}
+    assert (1, 1) == (provider.answered, len(channel.sent))
+
+
+async def test_provenance_is_stamped_by_the_core() -> None:
+    """What a channel claims about a part's origin does not count."""
+    provider = ScriptedProvider(["ok"])
+    channel = CapturingChannel()
+    async with serving(providers=[provider], channels=[channel]):
+        await channel.say("hi", author="mallory")
+        await channel.next()
+    origin = provider.requests[0].history[0].parts[0].origin
+    assert ("channel", "captured") == (origin.kind, origin.name)
+    assert origin.principal.endswith("mallory")
+
+
+@pytest.mark.parametrize(
+    ("parts", "fault"),
+    [
+        ((), "at least one part"),
+        ((Text("\ud800"),), "lone surrogate"),
+        ((Text("x" * 101),), "at most 100"),
+        ((fairlead.File("f", "text/plain", data=b"x" * 200),), "at most 100"),
+    ],
+)
+async def test_malformed_message_is_refused_with_the_reason(parts: Any, fault: str) -> None:
+    """Nothing of it is kept."""
+    channel = CapturingChannel()
+    config = Config(limits=Limits(message_bytes=100))
+    async with serving(config, providers=[ScriptedProvider(["x"])], channels=[channel]) as app:
+        with pytest.raises(errors.SchemaError, match=fault):
+            await channel.say(parts)
+        assert [] == list(await app.sessions.list())
+
+
+async def test_full_queue_refuses_with_a_notice(autojump_clock: object) -> None:
+    """What is not taken is said so; what was taken is answered."""
+    channel = CapturingChannel()
+    provider = ScriptedProvider(["ok"], repeat=True, delay=10)
+    async with serving(Config(limits=Limits(queue=2)), providers=[provider], channels=[channel]):
+        receipts = [await channel.say(f"m{number}") for number in range(6)]
+        for _ in range(3):
+            await channel.next()
+    assert [*["accepted"] * 3, *["refused"] * 3] == [receipt.status for receipt in receipts]
+    assert "3 messages are waiting already; this one was not taken." == receipts[-1].notice
+    assert 3 == len(channel.sent)
+
+
+async def test_most_specific_binding_chooses_the_agent() -> None:
+    """A person beats a conversation, which beats the channel."""
+    config = Config(
+        agents=(
+            Agent("main", instructions="main"),
+            Agent("room", instructions="room"),
+            Agent("boss", instructions="boss"),
+        ),
+        bindings=(Binding("room", channel="captured", conversation="ops"), Binding("boss", peer="captured:bob")),
+    )
+    provider, channel = ScriptedProvider(["ok"], repeat=True), CapturingChannel()
+    async with serving(config, providers=[provider], channels=[channel]):
+        for conversation, author in (("room", "alice"), ("ops", "alice"), ("ops", "bob")):
+            await channel.say("hi", conversation=conversation, author=author)
+            await channel.next()
+    assert ["main", "room", "boss"] == [request.instructions for request in provider.requests]
+
+
+async def test_bindings_that_tie_are_refused() -> None:
+    """Both are named, with what to do."""
+    config = Config(
+        agents=(Agent("a"), Agent("b")), bindings=(Binding("a", conversation="x"), Binding("b", conversation="x"))
+    )
+    with pytest.raises(errors.ConfigError, match="two bindings tie"):
+        async with fairlead.open(config):
+            pass
+
+
+@pytest.mark.parametrize("role", ["admin", "guest"])
+async def test_roles_route_too(role: str) -> None:
+    """A role is the weakest ground but the channel."""
+    config = Config(
+        agents=(Agent("main"), Agent("staff", instructions="staff")), bindings=(Binding("staff", role="admin"),)
+    )
+    provider, channel = ScriptedProvider(["ok"]), CapturingChannel()
+    async with serving(config, providers=[provider], channels=[channel]):
+        await channel.say("hi", author=Principal("p", roles=(role,)))
+        await channel.next()
+    assert ("staff" if role == "admin" else "") == provider.requests[0].instructions
+
+
+async def test_refusal_is_sent_as_a_notice() -> None:
+    """Every accepted message ends with something that its sender can see."""
+    channel = CapturingChannel()
+    async with serving(providers=[ScriptedProvider([errors.Overloaded("busy")])], channels=[channel]):
+        await channel.say("hi")
+        sent = await channel.next()
+    assert ("notice", "No model could answer: busy") == (sent.kind, sent.parts[0].text)  # type: ignore[union-attr]  # a text part
+
+
+async def test_streaming_channel_sees_the_answer_grow_and_the_tools_work() -> None:
+    """Drafts are whole texts and end before the answer is sent."""
+    channel = CapturingChannel()
+    tool = CountingTool("look", "seen")
+    provider = ScriptedProvider([calls(("look", {})), "one two three"], stream="words")
+    async with serving(providers=[provider], tools=[tool], channels=[channel]):
+        await channel.say("hi")
+        sent = await channel.next()
+    texts = [draft.text for draft in channel.drafts]
+    assert all("one two three".startswith(text) for text in texts)
+    assert {"look"} == {progress.tool for draft in channel.drafts for progress in draft.tools}
+    assert {sent.id} == {draft.id for draft in channel.drafts}
+
+
+async def test_preview_that_fails_costs_only_the_preview() -> None:
+    """The answer arrives all the same."""
+
+    class Blind(CapturingChannel):
+        async def preview(self, draft: fairlead.Draft) -> None:
+            raise OSError(draft.id)
+
+    channel = Blind()
+    async with serving(providers=[ScriptedProvider(["a b c"], stream="words")], channels=[channel]):
+        await channel.say("hi")
+        assert "a b c" == (await channel.next()).parts[0].text  # type: ignore[union-attr]  # a text part
+
+
+async def test_person_can_cancel_the_turn(autojump_clock: object) -> None:
+    """The channel passes the wish on; the sender gets a notice."""
+    channel = CapturingChannel()
+    async with serving(providers=[ScriptedProvider(["never"], delay=1000)], channels=[channel]):
+        assert await channel.cancel() is False
+        await channel.say("hi")
+        await trio.sleep(1)
+        assert await channel.cancel() is True
+        sent = await channel.next()
+    assert ("notice", "The turn was cancelled.") == (sent.kind, sent.parts[0].text)  # type: ignore[union-attr]  # a text part
+
+
+# -- the outbox
+
+
+@frozen
+class Sending:
+    """What a channel can, what becomes of the first send, and what must come of it."""
+
+    capabilities: Capabilities
+    outcome: Delivery | Exception
+    arrives: bool
+    status: str
+    tries: int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Sending(Capabilities(), Delivery("sent"), True, "ambiguous", 1),  # the columns of a table
+        Sending(Capabilities(), OSError("reset"), True, "ambiguous", 1),  # as above
+        Sending(Capabilities(), Delivery("failed", reason="blocked"), False, "failed", 1),  # as above
+        Sending(Capabilities(), Delivery("failed", retry_after=3.0), False, "sent", 2),  # as above
+        Sending(IDEMPOTENT, OSError("reset"), True, "sent", 2),  # as above
+        Sending(IDEMPOTENT, OSError("reset"), False, "sent", 2),  # as above
+    ],
+)
+async def test_outcome_of_a_send(case: Sending, autojump_clock: object) -> None:
+    """Behaviours 3 and 4: never twice, and what is not known is called so."""
+    channel = CapturingChannel(capabilities=case.capabilities)
+    channel.fail_next(case.outcome, arrives=case.arrives)
+    async with serving(providers=[ScriptedProvider(["Hello."])], channels=[channel]) as app:
+        receipt = await channel.say("hi")
+        await settled_in_time(app, receipt.session)
+        assert case.status == (await of_kind(app, receipt.session, events.AnswerDelivered))[0].status
+    assert case.tries == channel.tries
+    assert len(channel.sent) <= 1
+
+
+async def settled_in_time(app: fairlead.App, session: str) -> None:
+    for _ in range(1000):
+        if await delivered(app, session):
+            return
+        await trio.sleep(1)
+    raise AssertionError("nothing was delivered in 1,000 s")
+
+
+async def test_long_answer_is_split_at_spaces() -> None:
+    """Nothing is lost; each piece fits."""
+    text = " ".join(f"word{number}" for number in range(200))
+    channel = CapturingChannel(capabilities=Capabilities(max_chars=100))
+    async with serving(providers=[ScriptedProvider([text])], channels=[channel]):
+        await channel.say("hi")
+        pieces: list[str] = []
+        while len(" ".join(pieces)) < len(text):
+            pieces.append((await channel.next()).parts[0].text)  # type: ignore[union-attr]  # a text part
+    assert text == " ".join(pieces)
+    assert all(len(piece) <= 100 for piece in pieces)
+
+
+# -- channels that fail
+
+
+async def test_channel_that_fails_is_run_again_and_the_others_go_on(autojump_clock: object) -> None:
+    """One channel's fault is a notice, and its next start waits longer."""
+
+    class Flaky(CapturingChannel):
+        starts = 0
+
+        async def run(self, inbox: fairlead.Inbox) -> None:
+            self.starts += 1
+            if self.starts < 3:
+                raise ConnectionResetError("gone")
+            await super().run(inbox)
+
+    flaky, steady = Flaky("flaky"), CapturingChannel("steady")
+    observer = RecordingObserver()
+    provider = ScriptedProvider(["ok"], repeat=True)
+    async with serving(providers=[provider], channels=[flaky, steady], observers=[observer]):
+        await steady.say("hi")
+        await steady.next()
+        await flaky.say("hi")
+        await flaky.next()
+    assert 3 == flaky.starts
+    notices = [notice.detail for notice in observer.events(events.NoticeRaised) if notice.level == "error"]
+    assert [
+        "stopped with ConnectionResetError: gone; runs again in 1 s",
+        "stopped with ConnectionResetError: gone; runs again in 2 s",
+    ] == notices
+
+
+async def test_serve_returns_when_every_channel_has_ended(autojump_clock: object) -> None:
+    """And not before the last turn has been answered."""
+    channel = CapturingChannel()
+    async with fairlead.open(providers=[ScriptedProvider(["late"], delay=30)], channels=[channel]) as app:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.serve)
+            await channel.say("hi")
+            channel.end()
+        assert ["late"] == [sent.parts[0].text for sent in channel.sent]  # type: ignore[union-attr]  # a text part
+
+
+async def test_stop_lets_turns_end_and_takes_nothing_new(autojump_clock: object) -> None:
+    """Within the grace; a message that comes later is not acknowledged."""
+    channel = CapturingChannel()
+    config = Config(limits=Limits(grace_seconds=20))
+    async with fairlead.open(config, providers=[ScriptedProvider(["late"], delay=10)], channels=[channel]) as app:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.serve)
+            await channel.say("hi")
+            app.stop()
+        assert 1 == len(channel.sent)
+
+
+async def test_observer_that_lags_is_dropped_with_a_notice() -> None:
+    """It delays nobody."""
+
+    class Stuck(RecordingObserver):
+        async def observe(self, record: events.Record) -> None:
+            await super().observe(record)
+            await trio.sleep_forever()
+
+    stuck, watching = Stuck("stuck"), RecordingObserver("watching")
+    async with fairlead.open(providers=[ScriptedProvider(["x"], repeat=True)], observers=[stuck, watching]) as app:
+        for _ in range(300):
+            await app.ask("hi", session="s")
+            await trio.lowlevel.checkpoint()
+        notice = await watching.wait_for(events.NoticeRaised)
+    assert ("observers/stuck", "dropped: it lagged by 1000 events") == (notice.subject, notice.detail)
+
+
+# -- what survives a process
+
+
+class Surviving(VolatileMemory):
+    """A journal that outlives its process, which dies at a chosen append: before it is written, or after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 10**9
+        journal = self.journal
+        assert journal is not None
+        write = journal.append
+
+        async def append(*args: Any, **options: Any) -> int:
+            self.left -= 1
+            if self.left == 0:
+                await trio.sleep_forever()  # never acknowledged: the process is gone
+            return await write(*args, **options)
+
+        async def claim() -> list[str]:
+            return [info.id for info in await journal.sessions() if info.pending]
+
+        journal.append, journal.claim = append, claim  # type: ignore[method-assign]  # the seam where the process dies
+
+
+@pytest.mark.parametrize("effect", ["read", "idempotent", "once"])
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("capabilities", [Capabilities(), IDEMPOTENT])
+async def test_process_that_dies_at_any_append_loses_nothing(
+    effect: Any, step: int, capabilities: Capabilities, autojump_clock: object
+) -> None:
+    """Accepted is answered, by whoever comes next; a `once` tool runs at most once, and nothing is said twice."""
+    memory = Surviving()
+    memory.left = step
+    tool = CountingTool("act", "done", effect=effect)
+    channel = CapturingChannel(capabilities=capabilities)
+    accepted = False
+
+    def provider() -> ScriptedProvider:
+        def answer(request: fairlead.ModelRequest) -> Any:
+            last = request.history[-1]
+            return calls(("act", {})) if isinstance(last, fairlead.Message) else f"it is {last.error or last.text}"
+
+        return ScriptedProvider([answer], repeat=True)
+
+    with trio.move_on_after(10):
+        async with serving(providers=[provider()], tools=[tool], channels=[channel], memories=[memory]):
+            await channel.say("go", external_id="e1")
+            accepted = True
+            await trio.sleep_forever()
+    memory.left = 10**9
+    async with serving(providers=[provider()], tools=[tool], channels=[channel], memories=[memory]) as app:
+        if not accepted:
+            await channel.say("go", external_id="e1")
+        session = (await app.sessions.list())[0].id
+        await settled_in_time(app, session)
+        records = await app.sessions.records(session)
+        state = fold(session, records)
+        delivery = (await of_kind(app, session, events.AnswerDelivered))[0]
+    assert not state.pending
+    assert 1 == len([record for record in records if isinstance(record.event, events.TurnEnded)])
+    assert len(channel.sent) <= 1
+    if delivery.status == "sent":
+        assert 1 == len(channel.sent)
+    if effect == "once":
+        assert len(tool.calls) <= 1
+    else:
+        assert len(tool.calls) >= 1
+
+
+async def test_unknown_outcome_is_told_to_the_model() -> None:
+    """A `once` tool that was running is not repeated; the model learns that nobody knows."""
+    memory = Surviving()
+    provider = ScriptedProvider([calls(("act", {}))])
+
+    async def hang(arguments: object) -> str:
+        await trio.sleep_forever()
+
+    tool = CountingTool("act", hang, effect="once")
+    channel = CapturingChannel()
+    with trio.CancelScope() as life:
+        async with serving(providers=[provider], tools=[tool], channels=[channel], memories=[memory]):
+            await channel.say("go")
+            while not tool.calls:
+                await trio.lowlevel.checkpoint()
+            life.cancel()
+            await trio.sleep_forever()
+    second = ScriptedProvider(["I cannot say."])
+    async with serving(providers=[second], tools=[tool], channels=[channel], memories=[memory]):
+        await channel.next()
+    result = second.requests[0].history[-1]
+    assert isinstance(result, fairlead.ToolResult)
+    assert "unknown" == result.error
+    assert 1 == len(tool.calls)
+
+
+async def test_answer_waits_for_a_process_that_has_its_channel() -> None:
+    """An app without the channel finishes the turn and leaves the sending."""
+    memory = Surviving()
+    channel = CapturingChannel()
+    async with (
+        fairlead.open(providers=[ScriptedProvider(["x"], delay=1e4)], channels=[channel], memories=[memory]) as app,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(app.serve)
+        receipt = await channel.say("go")
+        nursery.cancel_scope.cancel()
+    async with serving(
+        providers=[ScriptedProvider(["done"])], channels=[CapturingChannel("other")], memories=[memory]
+    ) as app:
+        await settled(lambda: ended(app, receipt.session))
+    assert [] == channel.sent
+    async with serving(providers=[ScriptedProvider([])], channels=[channel], memories=[memory]):
+        assert "done" == (await channel.next()).parts[0].text  # type: ignore[union-attr]  # a text part
+
+
+async def ended(app: fairlead.App, session: str) -> bool:
+    return bool(await of_kind(app, session, events.TurnEnded))
