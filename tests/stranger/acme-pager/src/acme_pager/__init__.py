@@ -1,0 +1,1 @@
+"""A channel of pagers over TCP. It uses the public names of Fairlead alone."""

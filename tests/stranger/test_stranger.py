@@ -1,0 +1,212 @@
+"""Plugins by somebody who is not of Fairlead: built into wheels, installed beside ours, and used end to end."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..workspace import Environment, install
+from .strangers import BROKEN, CROUPIER, FUTURE, LEAVER, RIVAL, WHOLE, build_all, gateway, pager, write_config
+
+if TYPE_CHECKING:
+    from ..conftest import MakeEnvironment
+
+pytestmark = pytest.mark.packaging
+
+HOST = {"isolation": "host"}
+TABLES: dict[str, dict[str, Any]] = {
+    "channels.pager": {**HOST, "port": 0},
+    "providers.croupier": HOST,
+    "tools.dice": HOST,
+    "policies.curfew": {**HOST, "people": ["pager:mallory"], "tools": ["roll"], "most": 10},
+}
+SERVING = {"models": {"default": "croupier/script"}, **TABLES}
+LIST = """
+import json, sys
+from fairlead.plugins import installed
+found = {f"{one.kind}/{one.name}/{one.distribution}": [one.version, one.problem] for one in installed()}
+print(json.dumps([found, sorted(name for name in sys.modules if name.startswith(("acme", "rival")))]))
+"""
+OPEN = """
+import json, sys, trio, fairlead
+
+async def main():
+    async with fairlead.open({config!r}) as app:
+        reports = {{
+            one.plugin: [one.status, one.distribution, type(one.error).__name__, str(one.error or "")]
+            for one in app.reports
+        }}
+        tools = sorted(spec.name for spec in app.tools)
+    imported = sorted(name for name in sys.modules if name.startswith(("acme", "rival")) and "." not in name)
+    print(json.dumps([reports, tools, imported]))
+
+trio.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_all(tmp_path_factory.mktemp("strangers"), CROUPIER, RIVAL, FUTURE, BROKEN, LEAVER)
+
+
+def wheels_of(wheels: Path, *names: str) -> list[Path]:
+    return [next(wheels.glob(f"{name.replace('-', '_')}-*.whl")) for name in names]
+
+
+@pytest.fixture(scope="module")
+def environment(wheels: Path, make_environment: MakeEnvironment) -> Environment:
+    """Ours, and the strangers who behave."""
+    made = make_environment()
+    install(made, *wheels_of(wheels, *WHOLE, CROUPIER.name))
+    return made
+
+
+@pytest.fixture(scope="module")
+def crowded(wheels: Path, make_environment: MakeEnvironment) -> Environment:
+    """Ours, and all strangers, of whom some do not fit."""
+    made = make_environment()
+    install(made, *wheels.glob("*.whl"))
+    return made
+
+
+def opened(environment: Environment, config: Path) -> tuple[dict[str, list[str]], list[str], list[str]]:
+    """Open an app in that environment: the reports by plugin, the tools, and which strangers were imported."""
+    reports, tools, imported = json.loads(environment.run(OPEN.format(config=str(config))))
+    return reports, tools, imported
+
+
+def test_strangers_are_listed_without_being_imported(environment: Environment) -> None:
+    """Name, kind, distribution and version are known from metadata alone."""
+    found, imported = json.loads(environment.run(LIST))
+    strangers = {name: about for name, about in found.items() if "acme" in name}
+    expected = {
+        "channels/pager/acme-pager": ["1.2.3", ""],
+        "policies/curfew/acme-curfew": ["1.2.3", ""],
+        "providers/croupier/acme-croupier": ["4.5.6", ""],
+        "tools/dice/acme-dice": ["1.2.3", ""],
+    }
+    assert expected == strangers
+    assert [] == imported
+
+
+def test_installing_enables_nothing(environment: Environment, tmp_path: Path) -> None:
+    """An app whose configuration does not name them has none of them."""
+    config = write_config(tmp_path / "fairlead.toml", {"tools.clock": {}, "providers.croupier": HOST})
+    reports, tools, imported = opened(environment, config)
+    assert {"providers/croupier", "tools/clock"} <= set(reports)
+    assert ["acme_croupier"] == imported
+    assert "roll" not in tools
+
+
+def test_stranger_needs_the_statement_of_trust(environment: Environment, tmp_path: Path) -> None:
+    """Without `isolation = "host"` none is imported; each report says what to write and where."""
+    tables = {
+        name: {key: value for key, value in table.items() if key != "isolation"} for name, table in TABLES.items()
+    }
+    reports, tools, imported = opened(environment, write_config(tmp_path / "fairlead.toml", tables))
+    for name in TABLES:
+        status, _, error, text = reports[name.replace(".", "/")]
+        assert ("failed", "IsolationUnavailable") == (status, error)
+        assert f'isolation = "host" in [{name}]' in text
+    assert ([], []) == (tools, imported)
+
+
+async def test_strangers_serve_from_end_to_end(environment: Environment, tmp_path: Path) -> None:
+    """`fairlead run` with a channel, a provider, a tool and a policy of theirs, over a real socket."""
+    config = write_config(tmp_path / "fairlead.toml", SERVING)
+    async with gateway(environment, config) as running:
+        where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
+        async with pager(where, "ann") as ann, pager(where, "mallory") as mallory:
+            await ann.say('PAGE 1 "roll 3"')
+            assert ["GOT", "1"] == await ann.hear()
+            assert f"the dice say {dice(3)}" == await ann.shown()
+            await ann.say('PAGE 1 "roll 3"')
+            assert ["GOT", "1"] == await ann.hear()
+            await ann.say('PAGE 2 "roll 11"')
+            assert ["GOT", "2"] == await ann.hear()
+            refused = await ann.shown()
+            await mallory.say('PAGE 1 "roll 3"')
+            assert ["GOT", "1"] == await mallory.hear()
+            silenced = await mallory.shown()
+        assert 0 == await running.stop()
+    assert re.match(r"sorry \(denied\): .*count may be 10 at most", refused, re.DOTALL), refused
+    assert "mallory may not speak now" in silenced
+    assert "dice" not in silenced
+
+
+def dice(count: int) -> str:
+    chance = random.Random(7)  # noqa: S311  # the same dice as the tool's
+    rolled = [chance.randint(1, 6) for _ in range(count)]
+    return f"{' + '.join(map(str, rolled))} = {sum(rolled)}"
+
+
+async def test_answer_of_a_killed_gateway_is_not_shown_twice(environment: Environment, tmp_path: Path) -> None:
+    """Killed while a pager was being shown the answer: the next process knows the message, and leaves the answer be."""
+    config = write_config(tmp_path / "fairlead.toml", SERVING)
+    async with gateway(environment, config) as running:
+        where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
+        async with pager(where, "ann") as ann:
+            await ann.say('PAGE 1 "roll 3"')
+            assert ["GOT", "1"] == await ann.hear()
+            assert "SHOW" == (await ann.hear())[0]
+            running.process.kill()
+    async with gateway(environment, config) as running:
+        where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
+        async with pager(where, "ann") as ann:
+            await ann.say('PAGE 1 "roll 3"')
+            assert ["GOT", "1"] == await ann.hear()
+            await ann.say('PAGE 2 "hello"')
+            assert ["GOT", "2"] == await ann.hear()
+            assert "I only roll dice" == await ann.shown()
+        assert 0 == await running.stop()
+
+
+def test_two_distributions_of_one_name_are_refused_both_named(crowded: Environment, tmp_path: Path) -> None:
+    """Neither is imported: nobody can slip under a name that is in use."""
+    reports, _, imported = opened(crowded, write_config(tmp_path / "fairlead.toml", TABLES))
+    status, distribution, error, text = reports["tools/dice"]
+    assert ("failed", "PluginConflict") == (status, error)
+    assert "acme-dice 1.2.3 and rival-dice 4.5.6" == distribution
+    assert "pip uninstall" in text
+    assert not {"acme_dice", "rival_dice"} & set(imported)
+
+
+def test_plugin_for_another_api_is_refused_before_it_is_imported(crowded: Environment, tmp_path: Path) -> None:
+    """Both versions are named."""
+    tables = {"tools.future": HOST, "providers.croupier": HOST}
+    reports, _, imported = opened(crowded, write_config(tmp_path / "fairlead.toml", tables))
+    status, distribution, error, text = reports["tools/future"]
+    assert ("failed", "acme-future 4.5.6", "PluginVersionError") == (status, distribution, error)
+    assert "needs version 2.0" in text
+    assert "offers 1." in text
+    assert ["acme_croupier"] == imported
+
+
+def test_plugin_that_fails_is_reported_and_the_rest_goes_on(crowded: Environment, tmp_path: Path) -> None:
+    """One import fails, another one wants to end the process; their neighbours are ready."""
+    tables = {**TABLES, "tools.broken": HOST, "policies.leaver": HOST}
+    reports, _, _ = opened(crowded, write_config(tmp_path / "fairlead.toml", tables))
+    assert {
+        "channels/pager": "ready",
+        "providers/croupier": "ready",
+        "policies/curfew": "ready",
+        "policies/leaver": "failed",
+        "tools/broken": "failed",
+        "tools/dice": "failed",
+    } == {name: report[0] for name, report in reports.items() if not name.startswith("memories")}
+    assert "a_module_that_nobody_has" in reports["tools/broken"][3]
+    assert "acme-broken 4.5.6" in reports["tools/broken"][1]
+    assert "SystemExit: goodbye" in reports["policies/leaver"][3]
+
+
+def test_listing_names_what_does_not_fit(crowded: Environment) -> None:
+    """A clash of names and a wrong API are known without importing anything."""
+    found, imported = json.loads(crowded.run(LIST))
+    problems = {name: problem for name, (_, problem) in found.items() if problem}
+    assert {"tools/dice/acme-dice", "tools/dice/rival-dice", "tools/future/acme-future"} == set(problems)
+    assert [] == imported
