@@ -50,7 +50,14 @@ class Plan:
 @click.option("--model", metavar="NAME", help="The provider's own name of the model.")
 @click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the provider's key.")
 @click.option("--channel", "channels", metavar="NAME", multiple=True, help="A channel to serve; may be given again.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("fairlead.toml"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("fairlead.toml"),
+    show_default=True,
+    help="Where to.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @json_option
 def command(

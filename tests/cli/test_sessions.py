@@ -1,0 +1,97 @@
+"""What people do with sessions, models, policies and plugins, as processes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fairlead import wire
+
+from ..providers.fake_servers import calculate_then_say
+
+if TYPE_CHECKING:
+    from .conftest import MakeHome
+    from .programs import Home
+
+SESSION = "main/terminal//sums"
+
+
+def test_sessions_round_trip(openai_home: MakeHome) -> None:
+    """Listed, shown, copied, gone back, exported, erased: each with what the others left."""
+    home = openai_home(calculate_then_say)
+    assert 0 == home.run("chat", "--session", "sums", "What is 17 * 23?").returncode
+
+    listed = json.loads(home.run("sessions", "list", "--json").stdout)
+    assert [(SESSION, False)] == [(each["id"], each["pending"]) for each in listed]
+    version = listed[0]["version"]
+
+    shown = home.run("sessions", "show", SESSION).stdout
+    for words in ("What is 17 * 23?", '· calculate(expression="17 * 23")', "· calculate → 391", "The result is 391."):
+        assert words in shown
+
+    copy = home.run("sessions", "fork", SESSION).stdout.strip()
+    assert "The result is 391." in home.run("sessions", "show", copy).stdout
+
+    assert 0 == home.run("sessions", "rollback", SESSION, "--to", "1").returncode
+    after = home.run("sessions", "show", SESSION).stdout
+    assert "rolled back to version 1" in after
+    assert "2~ " in after
+
+    assert 0 == home.run("sessions", "export", SESSION, "-o", "sums.json").returncode
+    document = json.loads((home.path / "sums.json").read_text("utf-8"))
+    wire.check("session-export", document)
+    assert list(range(1, version + 2)) == [event["version"] for event in document["events"]]
+
+    asked = home.run("sessions", "erase", SESSION, stdin="n\n")
+    assert (0, True) == (asked.returncode, "Nothing was erased" in asked.stderr)
+    assert 0 == home.run("sessions", "erase", SESSION, "--yes").returncode
+    gone = home.run("sessions", "show", SESSION)
+    assert (2, "") == (gone.returncode, gone.stdout)
+    assert "next: fairlead sessions list" in gone.stderr
+
+
+def test_policy_is_explained(home: Home) -> None:
+    """The outcome, the rule and its layer; what no rule allows is denied, and why is said."""
+    allowed = json.loads(home.run("policy", "explain", "calculate", '{"expression": "1"}', "--json").stdout)
+    assert {"effect": "allow", "layer": "app", "policy": "rules"}.items() <= allowed.items()
+    denied = home.run("policy", "explain", "delete_everything")
+    assert 0 == denied.returncode
+    assert "delete_everything(): deny" in denied.stdout
+    assert "default: no policy of the app layer allows this tool" in denied.stdout
+    broken = home.run("policy", "explain", "calculate", "{")
+    assert (2, "") == (broken.returncode, broken.stdout)
+
+
+def test_models_are_listed_by_provider(openai_home: MakeHome) -> None:
+    """With the alias that leads to them."""
+    home = openai_home(calculate_then_say)
+    assert ["openai/fake-large", "default"] == home.run("models").stdout.splitlines()[1].split()[:2]
+    listed = json.loads(home.run("models", "--json").stdout)
+    assert ["fake-large", "fake-small"] == [model["name"] for model in listed["openai"]]
+
+
+def test_doctor_finds_all_well(home: Home) -> None:
+    """The default configuration of a fresh installation has no fault."""
+    done = home.run("doctor")
+    assert 0 == done.returncode, done.stdout
+    assert "bad" not in done.stdout
+    for subject in ("python: ", "configuration: ", "memories/sqlite: ", "journal: answers"):
+        assert subject in done.stdout
+
+
+def test_doctor_names_the_command_that_mends(home: Home) -> None:
+    """Each fault with its next step, and 1 for scripts."""
+    home.configure("[tools.clock]\n[tools.nothing]\n")
+    done = home.run("doctor")
+    assert 1 == done.returncode
+    bad = done.stdout[done.stdout.index("bad") :]
+    assert "tools/nothing" in bad
+    assert "     next: " in bad
+
+
+def test_what_init_writes_works(home: Home) -> None:
+    """Asked at a terminal or not, the file that it leaves is good for a first answer."""
+    done = home.run("init", stdin="rehearsal\nrehearsal\n\n")
+    assert 0 == done.returncode, done.stderr
+    assert 0 == home.run("doctor").returncode
+    assert "391" in home.run("chat", "What is 17 * 23?").stdout
