@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from fairlead import Data, File, Image, Message, ModelRequest, ToolCall, ToolResult, ToolSpec
-from fairlead_anthropic._encoded import Encoded, arguments_of, call_id, dumps, is_text, words_of
+from fairlead_anthropic._encoded import Encoded, Item, Prefixes, arguments_of, call_id, dumps, is_text, words_of
 
 __all__ = ["ANSWER_TOOL", "THINKING", "Wire"]
 
@@ -36,8 +36,9 @@ class Wire:
     def __init__(self, *, structured: str, prompt_cache: bool) -> None:
         self._structured = structured
         self._prompt_cache = prompt_cache
-        self._item: Encoded[Message | ToolResult] = Encoded(_encode_item)
+        self._item: Encoded[Item] = Encoded(_encode_item)
         self._tool: Encoded[ToolSpec] = Encoded(_encode_tool)
+        self._prefix = Prefixes(lambda items, first: b",".join(self._turns(items, {}, first=first)))
 
     def by_tool(self, request: ModelRequest) -> bool:
         """Whether the answer comes as the arguments of `ANSWER_TOOL`."""
@@ -55,13 +56,17 @@ class Wire:
         return b"".join([*parts, b"}"])
 
     def _messages(self, request: ModelRequest) -> Iterator[bytes]:
-        """The history in turns: results and the words after them are one message of the user."""
-        encode = self._item
-        thinking = _thinking(request)
-        first = True
-        for assistant, items in groupby(request.history, _is_assistant):
-            blocks = [thinking.get(id(item), b"") + encode(item) for item in items]
-            joined = b",".join(filter(None, blocks))
+        items = list(request.history)
+        start = turn_start(items)
+        if prefix := self._prefix(request.session, items[:start]):
+            yield prefix
+        rest = items[start:]
+        yield from self._turns(rest, _thinking(rest, request.model), first=not prefix)
+
+    def _turns(self, items: list[Item], thinking: Mapping[int, bytes], *, first: bool) -> Iterator[bytes]:
+        """Items as messages of the API: results and the words after them are one message of the user."""
+        for assistant, group in groupby(items, _is_assistant):
+            joined = b",".join(block for item in group if (block := thinking.get(id(item), b"") + self._item(item)))
             if not joined:
                 continue
             if first and assistant:
@@ -144,7 +149,7 @@ def loosened(schema: Any) -> Any:
 # -- one message, one result, one tool
 
 
-def _is_assistant(item: Message | ToolResult) -> bool:
+def _is_assistant(item: Item) -> bool:
     return isinstance(item, Message) and item.role == "assistant"
 
 
@@ -158,7 +163,7 @@ def _answer_tool(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"name": ANSWER_TOOL, "description": "Give the final answer.", "input_schema": parameters}
 
 
-def _encode_item(item: Message | ToolResult) -> bytes:
+def _encode_item(item: Item) -> bytes:
     """The blocks of a message or a result, joined with commas; nothing for one that is empty."""
     if isinstance(item, ToolResult):
         return dumps(_result(item))
@@ -209,19 +214,28 @@ def _source(part: Image | File) -> dict[str, Any]:
 # -- what depends on the place in the history
 
 
-def _thinking(request: ModelRequest) -> dict[int, bytes]:
+def turn_start(items: list[Item]) -> int:
+    """Where the message of the API begins that holds the user's newest words; 0 where there are none."""
+    at = len(items) - 1
+    while at > 0 and (isinstance(items[at], ToolResult) or _is_assistant(items[at])):
+        at -= 1
+    while at > 0 and not _is_assistant(items[at - 1]):
+        at -= 1
+    return max(at, 0)
+
+
+def _thinking(items: list[Item], model: str) -> dict[int, bytes]:
     """The thinking to give back, by the id of its message: of the answers whose calls are being done now.
 
     It is bound to its model, and with the newest ones to all that stood before it, so older turns go without.
     """
     found = {}
-    for item in reversed(request.history):
+    for item in reversed(items):
         if isinstance(item, ToolResult):
             continue
         if item.role == "user":
             break
         for part in item.parts:
-            if isinstance(part, Data) and isinstance(part.value, dict) and part.value.get("model") == request.model:
-                blocks = part.value.get(THINKING, ())
-                found[id(item)] = b"".join(dumps(block) + b"," for block in blocks)
+            if isinstance(part, Data) and isinstance(part.value, dict) and part.value.get("model") == model:
+                found[id(item)] = b"".join(dumps(block) + b"," for block in part.value.get(THINKING, ()))
     return found

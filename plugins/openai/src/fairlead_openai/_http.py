@@ -274,4 +274,4 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def number(text: str | None) -> float | None:
     """A plain number that is not negative; None for anything else, ``nan`` and ``inf`` included."""
-    return float(text) if text is not None and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text.strip()) else None
+    return float(text) if text is not None and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text.strip()) else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairlead import Data, File, Image, Message, ModelRequest, Text, ToolCall, ToolResult, ToolSpec
-from fairlead_openai._encoded import Encoded, arguments_of, call_id, data_url, dumps, words_of
+from fairlead_openai._encoded import Encoded, Item, Prefixes, arguments_of, call_id, data_url, dumps, words_of
 
 __all__ = ["REASONING", "Wire"]
 
@@ -23,23 +23,28 @@ class Wire:
     def __init__(self, *, official: bool, stream_usage: bool) -> None:
         self._official = official
         self._stream_usage = stream_usage
-        self._item: Encoded[Message | ToolResult] = Encoded(_encode_item)
+        self._item: Encoded[Item] = Encoded(_encode_item)
         self._tool: Encoded[ToolSpec] = Encoded(_encode_tool)
+        self._prefix = Prefixes(lambda items, _: b",".join(map(self._item, items)))
 
     def body(self, request: ModelRequest) -> bytes:
         """The whole request. What is old in it is joined, not encoded."""
-        encode = self._item
-        items = [encode(item) for item in request.history]
-        _add_reasoning(request, items)
-        _add_pictures(request, items)
-        if request.instructions:
-            items.insert(0, dumps({"role": "system", "content": request.instructions}))
-        head = dumps(self._settings(request))
-        tools = b",".join(self._tool(tool) for tool in request.tools)
-        parts = [head[:-1], b',"messages":[', b",".join(items), b"]"]
-        if tools:
-            parts += [b',"tools":[', tools, b"]"]
+        parts = [dumps(self._settings(request))[:-1], b',"messages":[', b",".join(self._messages(request)), b"]"]
+        if request.tools:
+            parts += [b',"tools":[', b",".join(map(self._tool, request.tools)), b"]"]
         return b"".join([*parts, b"}"])
+
+    def _messages(self, request: ModelRequest) -> Iterator[bytes]:
+        if request.instructions:
+            yield dumps({"role": "system", "content": request.instructions})
+        items = list(request.history)
+        start = turn_start(items)
+        if prefix := self._prefix(request.session, items[:start]):
+            yield prefix
+        for item in items[start:]:
+            yield self._item(item) if isinstance(item, ToolResult) else _with_reasoning(item, self._item(item))
+        if pictures := _pictures(items):
+            yield dumps({"role": "user", "content": pictures})
 
     def _settings(self, request: ModelRequest) -> dict[str, Any]:
         """Everything but the messages and the tools."""
@@ -82,7 +87,7 @@ def _encode_tool(tool: ToolSpec) -> bytes:
     return dumps({"type": "function", "function": function})
 
 
-def _encode_item(item: Message | ToolResult) -> bytes:
+def _encode_item(item: Item) -> bytes:
     if isinstance(item, ToolResult):
         text = "\n".join(words_of(part) for part in item.parts)
         content = f"error ({item.error}): {text}" if item.error else text
@@ -121,27 +126,29 @@ def _call(call: ToolCall) -> dict[str, Any]:
 # -- what depends on the place in the history
 
 
-def _add_reasoning(request: ModelRequest, items: list[bytes]) -> None:
-    """Give back the reasoning of the answers whose calls are being done now; older turns go without."""
+def turn_start(items: list[Item]) -> int:
+    """Where the newest message of the user stands; 0 where there is none."""
     for at in range(len(items) - 1, -1, -1):
-        item = request.history[at]
-        if isinstance(item, ToolResult):
-            continue
-        if item.role == "user":
-            return
-        for part in item.parts:
-            if isinstance(part, Data) and isinstance(part.value, dict) and REASONING in part.value:
-                items[at] = items[at][:-1] + b',"reasoning_content":' + dumps(part.value[REASONING]) + b"}"
+        item = items[at]
+        if isinstance(item, Message) and item.role == "user":
+            return at
+    return 0
 
 
-def _add_pictures(request: ModelRequest, items: list[bytes]) -> None:
-    """Show the pictures of the newest results: a `tool` message has words only, so they follow as a user's message."""
+def _with_reasoning(message: Message, encoded: bytes) -> bytes:
+    """Give back the reasoning of an answer whose calls are being done now; those of older turns go without."""
+    for part in message.parts:
+        if isinstance(part, Data) and isinstance(part.value, dict) and REASONING in part.value:
+            return encoded[:-1] + b',"reasoning_content":' + dumps(part.value[REASONING]) + b"}"
+    return encoded
+
+
+def _pictures(items: list[Item]) -> list[dict[str, Any]]:
+    """The pictures of the newest results: a `tool` message has words only, so they follow as a user's message."""
     pictures: list[dict[str, Any]] = []
-    for at in range(len(items) - 1, -1, -1):
-        item = request.history[at]
+    for item in reversed(items):
         if not isinstance(item, ToolResult):
             break
         pictures[:0] = [_content(part) for part in item.parts if isinstance(part, Image)]
-    if pictures:
-        note = {"type": "text", "text": "The pictures of the results above:"}
-        items.append(dumps({"role": "user", "content": [note, *pictures]}))
+    note = {"type": "text", "text": "The pictures of the results above:"}
+    return [note, *pictures] if pictures else []
