@@ -169,7 +169,9 @@ def duration(text: str) -> float | None:
     """Seconds out of ``6m0s``, ``1.5s``, ``20ms`` or a plain number; None for anything else."""
     if (plain := number(text)) is not None:
         return plain
-    found = re.fullmatch(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?", text.strip())
+    found = re.fullmatch(
+        r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?", text.strip()
+    )
     if not found or not found[0]:
         return None
     scales = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
