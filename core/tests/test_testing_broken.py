@@ -1,0 +1,412 @@
+"""A conformance class is worth as much as the faults that it finds: each of these workers breaks one promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from fairlead import (
+    Channel,
+    Delivery,
+    Emit,
+    Inbound,
+    Inbox,
+    Memory,
+    ModelAnswer,
+    ModelRequest,
+    Outbound,
+    Policy,
+    Provider,
+    Review,
+    Text,
+    Tool,
+    ToolCall,
+    Usage,
+    Verdict,
+)
+from fairlead._journal import VolatileJournal, VolatileMemory
+from fairlead.errors import ToolError
+from fairlead.events import Event
+from fairlead.testing import (
+    CapturingChannel,
+    ChannelConformance,
+    CountingTool,
+    FakePolicy,
+    JournalConformance,
+    PolicyConformance,
+    ProviderConformance,
+    ScriptedProvider,
+    ToolConformance,
+    calls,
+)
+
+
+async def broken(check: Callable[[Path], Any], tmp_path: Path) -> str:
+    """What the check says; nothing where it found no fault."""
+    said: list[str] = []
+
+    def keep(group: BaseExceptionGroup[AssertionError]) -> None:
+        for error in group.exceptions:
+            keep(error) if isinstance(error, BaseExceptionGroup) else said.append(str(error))
+
+    try:
+        try:
+            await check(tmp_path)
+        except* AssertionError as group:
+            keep(group)
+    except TypeError as error:  # a worker so wrong that the check itself stumbles is found as well
+        said.append(str(error))
+    return "\n".join(said)
+
+
+# -- providers
+
+
+class Mumbling(ScriptedProvider):
+    async def generate(self, request: ModelRequest, emit: Emit) -> ModelAnswer:
+        answer = await super().generate(request, emit)
+        return ModelAnswer((Text("something else"),), answer.calls, answer.usage, answer.finish)
+
+
+class Stubborn(ScriptedProvider):
+    async def generate(self, request: ModelRequest, emit: Emit) -> ModelAnswer:
+        shielded: list[ModelAnswer] = []
+        with trio.CancelScope(shield=True):
+            shielded.append(await super().generate(request, emit))
+        return shielded[0]
+
+
+PROVIDERS: dict[str, tuple[str, str, Callable[[], Provider]]] = {
+    "streams other words": ("test_answer_is_whole", "deltas, joined", lambda: Mumbling(["hello there"])),
+    "counts nothing": (
+        "test_answer_is_whole",
+        "tokens are reported",
+        lambda: ScriptedProvider([ModelAnswer((Text("hi"),), usage=Usage())]),
+    ),
+    "says nothing": ("test_answer_is_whole", "words or calls", lambda: ScriptedProvider([ModelAnswer()])),
+    "has no models": ("test_models_are_listed", "a name of its own", lambda: ScriptedProvider(models=())),
+    "calls no tool": ("test_tool_call_goes_round", "may call the tools", lambda: ScriptedProvider(["five"])),
+    "leaves arguments as text": (
+        "test_tool_call_goes_round",
+        "decoded object",
+        lambda: ScriptedProvider([calls(("add", '{"a": 2, "b": 3}'))]),
+    ),
+    "raises what it likes": (
+        "test_failures_are_provider_errors",
+        "the ProviderError that fits",
+        lambda: ScriptedProvider([KeyError("choices")]),
+    ),
+    "answers what failed": (
+        "test_failures_are_provider_errors",
+        "the ProviderError that fits",
+        lambda: ScriptedProvider(["all is well"]),
+    ),
+    "goes on when it is cancelled": (
+        "test_cancelled_request_lets_go_at_once",
+        "nothing more is emitted",
+        lambda: Stubborn(["one two three"], stream="words"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(PROVIDERS))
+async def test_broken_provider_is_found(fault: str, tmp_path: Path) -> None:
+    """Said in words of the contract."""
+    check, words, make = PROVIDERS[fault]
+
+    class Kit(ProviderConformance):
+        async def make_worker(self, tmp_path: Path) -> Provider:
+            return make()
+
+    found = await broken(getattr(Kit(), check), tmp_path)
+    assert words in found
+    assert "documented in: fairlead." in found
+
+
+# -- channels
+
+
+class Forgetful(CapturingChannel):
+    """Hands in without an external id."""
+
+    async def run(self, inbox: Inbox) -> None:
+        await super().run(Renaming(inbox, lambda inbound: ""))
+
+
+class Fickle(CapturingChannel):
+    """Gives an event a new id each time it comes."""
+
+    count = 0
+
+    async def run(self, inbox: Inbox) -> None:
+        await super().run(Renaming(inbox, self.number))
+
+    def number(self, inbound: Inbound) -> str:
+        self.count += 1
+        return f"{inbound.external_id}-{self.count}"
+
+
+class Renaming(Inbox):
+    def __init__(self, inbox: Inbox, rename: Callable[[Inbound], str]) -> None:
+        self.inbox, self.rename = inbox, rename
+
+    async def accept(self, inbound: Inbound) -> Any:
+        name = self.rename(inbound)
+        return await self.inbox.accept(Inbound(inbound.address, inbound.author, inbound.parts, name))
+
+    def ready(self, where: str) -> None:
+        self.inbox.ready(where)
+
+    async def cancel(self, address: Any) -> bool:
+        return await self.inbox.cancel(address)
+
+
+class Losing(CapturingChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        return Delivery("sent", "lost") if outbound.parts == (Text("number 3"),) else await super().send(outbound)
+
+
+class Doubling(CapturingChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        await super().send(outbound)
+        self.sent.append(outbound)
+        return Delivery("sent", "twice")
+
+
+class Anonymous(CapturingChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        await super().send(outbound)
+        return Delivery("ambiguous")
+
+
+class Eager(CapturingChannel):
+    async def run(self, inbox: Inbox) -> None:
+        inbox.ready("here")
+        await super().run(inbox)
+
+
+class Trimming(CapturingChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        text = "".join(part.text for part in outbound.parts if isinstance(part, Text)).replace("\u200b", "")
+        return await super().send(Outbound(outbound.id, outbound.address, (Text(text),)))
+
+
+CHANNELS: dict[str, tuple[str, str, Callable[[], CapturingChannel]]] = {
+    "has no ids": ("test_message_is_handed_in_whole", "an id of its own", Forgetful),
+    "has new ids each time": ("test_event_that_comes_twice_is_one_message", "is one message", Fickle),
+    "loses a message": ("test_sent_text_arrives_once", "the far side reads", Losing),
+    "sends twice": ("test_sent_text_arrives_once", "the far side reads", Doubling),
+    "does not know what it sent": ("test_sent_text_arrives_once", "is sent, with its id", Anonymous),
+    "is ready twice": ("test_run_is_ready_once_and_stops_when_cancelled", "ready() is called once", Eager),
+    "changes the text": ("test_hostile_text_arrives_unchanged", "the far side reads", Trimming),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(CHANNELS))
+async def test_broken_channel_is_found(fault: str, tmp_path: Path) -> None:
+    """The far side sees it."""
+    check, words, make = CHANNELS[fault]
+
+    class Kit(ChannelConformance):
+        async def make_worker(self, tmp_path: Path) -> Channel:
+            self.channel = make()
+            return self.channel
+
+        async def inbound(self, text: str, external_id: str) -> None:
+            await self.channel.say(text, external_id=external_id)
+
+        async def outbox(self) -> Sequence[str]:
+            return [part.text for outbound in self.channel.sent for part in outbound.parts if isinstance(part, Text)]
+
+    assert words in await broken(getattr(Kit(), check), tmp_path)
+
+
+# -- tools
+
+
+def changing(arguments: Any) -> str:
+    with suppress(AttributeError):
+        arguments["more"] = True
+    return "done"
+
+
+def naming(arguments: dict[str, Any]) -> str:
+    return f"hello {arguments['name'].upper()}"
+
+
+NAME = {"type": "object", "properties": {"name": {"type": ["string", "number"]}}, "examples": [{"name": "a"}]}
+TOOLS: dict[str, tuple[str, str, Callable[[], Tool]]] = {
+    "has a name with a blank": ("test_specs_are_complete", "a name has letters", lambda: CountingTool("my tool")),
+    "says nothing of itself": ("test_specs_are_complete", "description", lambda: CountingTool(description=" ")),
+    "has a broken schema": (
+        "test_schemas_are_valid",
+        "is valid",
+        lambda: CountingTool(parameters={"type": "object", "properties": 5}),
+    ),
+    "refers elsewhere": (
+        "test_schemas_are_valid",
+        "is valid",
+        lambda: CountingTool(parameters={"type": "object", "properties": {"a": {"$ref": "https://example.org"}}}),
+    ),
+    "fails at its example": ("test_example_succeeds", "no", lambda: CountingTool(outcome=AssertionError("no"))),
+    "changes its arguments": (
+        "test_example_succeeds",
+        "leaves its arguments alone",
+        lambda: CountingTool(outcome=changing),
+    ),
+    "stumbles": (
+        "test_hostile_arguments_raise_nothing_but_tool_errors",
+        "ToolError alone",
+        lambda: CountingTool(outcome=naming, parameters=NAME),
+    ),
+    "fails without words": (
+        "test_hostile_arguments_raise_nothing_but_tool_errors",
+        "has words",
+        lambda: CountingTool(outcome=ToolError(""), parameters=NAME),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(TOOLS))
+async def test_broken_tool_is_found(fault: str, tmp_path: Path) -> None:
+    """By its spec, or by what it does."""
+    check, words, make = TOOLS[fault]
+
+    class Kit(ToolConformance):
+        async def make_worker(self, tmp_path: Path) -> Tool:
+            return make()
+
+    assert words in await broken(getattr(Kit(), check), tmp_path)
+
+
+# -- policies
+
+
+def counting() -> Policy:
+    seen: list[Review] = []
+
+    def decide(review: Review) -> Verdict:
+        seen.append(review)
+        return Verdict("allow" if len(seen) % 7 else "deny", "every seventh")
+
+    return FakePolicy(decide)
+
+
+def changing_policy() -> Policy:
+    def decide(review: Review) -> None:
+        if isinstance(review.subject, ToolCall) and isinstance(review.subject.arguments, dict):
+            review.subject.arguments["path"] = "/etc/passwd"
+
+    return FakePolicy(decide)
+
+
+POLICIES: dict[str, tuple[str, str, Callable[[], Policy]]] = {
+    "wants a boundary that is none": (
+        "test_boundaries_are_declared",
+        "among the five",
+        lambda: FakePolicy(lambda _: None, boundaries=["everywhere"]),  # type: ignore[list-item]  # that is the fault
+    ),
+    "names no rule": (
+        "test_verdicts_are_well_formed",
+        "names the rule",
+        lambda: FakePolicy(lambda _: Verdict("allow", "")),
+    ),
+    "says two things of a layer": (
+        "test_verdicts_are_well_formed",
+        "one verdict a layer",
+        lambda: FakePolicy(lambda _: [Verdict("allow", "a"), Verdict("deny", "b")]),
+    ),
+    "revises nothing": (
+        "test_verdicts_are_well_formed",
+        "of its kind",
+        lambda: FakePolicy(lambda _: Verdict("revise", "r")),
+    ),
+    "revises into another call": (
+        "test_verdicts_are_well_formed",
+        "keeps the id",
+        lambda: FakePolicy(
+            lambda _: Verdict("revise", "r", revised=ToolCall("x", "shell", {})), boundaries=["tool_call"]
+        ),
+    ),
+    "counts": ("test_same_review_gives_the_same_verdicts", "the same verdicts", counting),
+    "changes what it sees": ("test_same_review_gives_the_same_verdicts", "leaves the subject alone", changing_policy),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(POLICIES))
+async def test_broken_policy_is_found(fault: str, tmp_path: Path) -> None:
+    """By the verdicts it gives."""
+    check, words, make = POLICIES[fault]
+
+    class Kit(PolicyConformance):
+        async def make_worker(self, tmp_path: Path) -> Policy:
+            return make()
+
+    assert words in await broken(getattr(Kit(), check), tmp_path)
+
+
+async def test_policy_that_never_answers_is_found(tmp_path: Path, autojump_clock: object) -> None:
+    """No answer in time is a denial for everybody."""
+
+    async def waits(_: Review) -> None:
+        await trio.sleep_forever()
+
+    class Kit(PolicyConformance):
+        async def make_worker(self, tmp_path: Path) -> Policy:
+            return FakePolicy(waits)
+
+    assert "a review ends, in 5 s" in await broken(Kit().test_review_ends_in_time, tmp_path)
+
+
+# -- journals
+
+
+class Hasty(VolatileJournal):
+    """Writes before it looks."""
+
+    async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
+        found = len(await self.read(session))
+        await super().append(session, found, events[:1], pending=pending)
+        return await super().append(session, expected_version + 1, events[1:], pending=pending)
+
+
+class Blind(VolatileJournal):
+    """Takes any version."""
+
+    async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
+        return await super().append(session, len(await self.read(session)), events, pending=pending)
+
+
+class Careless(VolatileJournal):
+    """Forgets the keys of what is erased."""
+
+    async def erase(self, session: str) -> bool:
+        self._keys = {key: held for key, held in self._keys.items() if held != session}
+        return await super().erase(session)
+
+
+JOURNALS: dict[str, tuple[str, str, type[VolatileJournal]]] = {
+    "writes before it looks": ("test_refused_append_leaves_nothing", "leaves nothing", Hasty),
+    "takes any version": ("test_refused_append_leaves_nothing", "are refused", Blind),
+    "forgets keys": ("test_erased_session_is_gone_and_its_keys_stay_known", "are refused", Careless),
+    "forgets all": ("test_restart_loses_nothing", "a restart loses nothing", VolatileJournal),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(JOURNALS))
+async def test_broken_journal_is_found(fault: str, tmp_path: Path) -> None:
+    """By what it keeps."""
+    check, words, journal = JOURNALS[fault]
+
+    class Kit(JournalConformance):
+        async def make_worker(self, tmp_path: Path) -> Memory:
+            memory = VolatileMemory()
+            memory.journal = journal()
+            return memory
+
+    assert words in await broken(getattr(Kit(), check), tmp_path)
