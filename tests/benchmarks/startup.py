@@ -1,0 +1,158 @@
+"""What starting costs: import, an app with 3 of 30 installed plugins, and `fairlead run` until it listens.
+
+    uv run python tests/benchmarks/startup.py [--rounds 5]
+
+The 30 plugins are real distributions in a directory of their own; each takes 20 ms to import, as an SDK does. Loading
+by name imports three of them; the second figure imports them all. Python's own start is the unit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HEAVY = "import time\nend = time.process_time() + 0.02\nwhile time.process_time() < end: pass\n"
+PLUGIN = """
+from fairlead import Tool, ToolSpec
+from fairlead.hookspecs import hookimpl
+class Own(Tool):
+    def specs(self): return (ToolSpec(__name__, "does nothing", effect="read", isolation="host"),)
+    async def call(self, call, context): return "done"
+@hookimpl
+def fairlead_tools(settings): return [Own()]
+"""
+CONFIG = 'data_dir = "{data}"\n[memories.sqlite]\n'
+TABLE = '[tools.{name}]\nisolation = "host"\n'
+OPEN = """
+import sys, trio, fairlead
+async def main():
+    async with fairlead.open(sys.argv[1]) as app:
+        assert {least} <= len(app.tools)
+trio.run(main)
+"""
+USABLE = "import trio, fairlead\nfrom fairlead.testing import ScriptedProvider"
+RSS = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
+
+
+def install(site: Path, count: int) -> None:
+    """Distributions as pip leaves them: a module, its metadata, its entry point."""
+    for number in range(count):
+        name = f"heavy_{number}"
+        (site / f"{name}.py").write_text(HEAVY + PLUGIN)
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[fairlead.tools]\n{name} = {name}\n")
+
+
+def python(code: str, *arguments: str, site: Path | None = None) -> Callable[[], float]:
+    """CPU milliseconds of a program."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would make every import a compilation
+    if site is not None:
+        environment["PYTHONPATH"] = str(site)
+
+    def run() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        return used * 1000
+
+    return run
+
+
+def median(run: Callable[[], float], rounds: int) -> float:
+    run()
+    return statistics.median(run() for _ in range(rounds))
+
+
+def resident_mb(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code + RSS], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
+
+
+def serve(config: Path, data: Path) -> tuple[float, float, float]:
+    """Seconds until `fairlead run` listens, its resident MB then, and the share of a core that it uses while idle."""
+    environment = {**os.environ, "WEBHOOK_SECRET": "x" * 32, "FAIRLEAD_DATA": str(data)}
+    command = [sys.executable, "-m", "fairlead_cli", "run", "--config", str(config)]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            while "listening" not in said:
+                said = process.stdout.readline()
+                if not said:
+                    raise SystemExit("fairlead run ended before it listened")
+            listening = time.perf_counter() - started
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+            idle = _cpu(process.pid)
+            time.sleep(3)
+            idle = (_cpu(process.pid) - idle) / 3
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    return listening, resident, idle
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def row(what: str, value: str, ratio: str, goal: str) -> None:
+    print(f"{what:<52} {value:>12} {ratio:>8}  {goal}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        site, data = root / "site", root / "data"
+        site.mkdir()
+        install(site, 30)
+        three, every, webhook = root / "three.toml", root / "all.toml", root / "webhook.toml"
+        base = CONFIG.format(data=data)
+        three.write_text(base + "".join(TABLE.format(name=f"heavy_{number}") for number in range(3)))
+        every.write_text(base + "".join(TABLE.format(name=f"heavy_{number}") for number in range(30)))
+        webhook.write_text(base + '[channels.webhook]\nport = 0\nsecret = { env = "WEBHOOK_SECRET" }\n')
+
+        bare = median(python("pass"), rounds)
+        libraries = median(python("import trio, attrs, cattrs, pluggy, jsonschema"), rounds)
+        usable = median(python(USABLE), rounds)
+        some = median(python(OPEN.format(least=3), str(three), site=site), rounds)
+        allof = median(python(OPEN.format(least=30), str(every), site=site), rounds)
+        row("CPU time, and its ratio to the libraries' import", "", "", "goal")
+        row("python, nothing imported", f"{bare:.0f} ms", f"{bare / libraries:.2f}x", "")
+        row("the core's libraries imported", f"{libraries:.0f} ms", "1.00x", "")
+        row(
+            "fairlead imported, ready for an agent",
+            f"{usable:.0f} ms",
+            f"{usable / libraries:.2f}x",
+            "<= 180 ms (1.33x)",
+        )
+        row("an app with 3 of 30 plugins opened and closed", f"{some:.0f} ms", f"{some / libraries:.2f}x", "")
+        row("an app with all 30 (each imports for 20 ms)", f"{allof:.0f} ms", f"{allof / libraries:.2f}x", "")
+        row("resident after the import", f"{resident_mb(USABLE):.0f} MB", "", "<= 40 MB")
+        listening, resident, idle = serve(webhook, data)
+        row("fairlead run, one webhook: listening after", f"{listening:.2f} s", "", "<= 2 s")
+        row("fairlead run, resident", f"{resident:.0f} MB", "", "<= 150 MB")
+        row("fairlead run, idle", f"{idle * 100:.2f} %", "", "<= 1 % of a core")
+
+
+if __name__ == "__main__":
+    main()
