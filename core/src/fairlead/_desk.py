@@ -5,25 +5,26 @@ Everything between a channel's inbound message (or a host's question) and the en
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import evolve
+from attrs import astuple, evolve
 
 from fairlead import _events as ev
 from fairlead._contracts import Inbox
-from fairlead._message import Data, Message, Origin, Text, stamp
+from fairlead._message import Data, Message, Origin, stamp
 from fairlead._outbox import DraftBoard
 from fairlead._turn import Engine, Order, Turn
 from fairlead._work import Draft, Inbound, Receipt
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     from fairlead._contracts import Channel, Journal
     from fairlead._lanes import Lanes, Ticket
-    from fairlead._message import Address, Part
+    from fairlead._message import Address
     from fairlead._observers import Observers
     from fairlead._outbox import Outbox
     from fairlead._router import Router
@@ -267,10 +268,11 @@ def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
     if not inbound.parts:
         raise SchemaError("expected at least one part, found none", schema="inbound", path="/parts")
     try:
-        texts = (inbound.external_id, inbound.author.id, inbound.address.conversation, *_texts(inbound.parts))
-        size = sum(len(text.encode("utf-8")) for text in texts)
+        size = sum(len(text.encode("utf-8")) for text in _texts(inbound))
     except UnicodeEncodeError:
         raise SchemaError("expected valid Unicode, found a lone surrogate", schema="inbound") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SchemaError(f"expected JSON values as data: {error}", schema="inbound", path="/parts") from None
     size += sum(len(getattr(part, "data", None) or b"") for part in inbound.parts)
     if size > max_bytes:
         raise SchemaError(
@@ -281,5 +283,13 @@ def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
         )
 
 
-def _texts(parts: Sequence[Part]) -> list[str]:
-    return [part.text if isinstance(part, Text) else str(part.value) for part in parts if isinstance(part, Text | Data)]
+def _texts(inbound: Inbound) -> Iterator[str]:
+    """Everything that the journal will have to write."""
+    address, author = inbound.address, inbound.author
+    yield from (inbound.external_id, inbound.reply_to, author.id, author.name, *author.roles)
+    yield from (address.account, address.conversation, address.thread)
+    for part in inbound.parts:
+        if isinstance(part, Data):
+            yield json.dumps(part.value, ensure_ascii=False, allow_nan=False)
+        else:
+            yield from (value for value in astuple(part, recurse=False) if isinstance(value, str))
