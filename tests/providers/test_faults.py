@@ -404,3 +404,15 @@ async def test_hostile_text_of_a_server_is_cleaned(vendor: Vendor) -> None:
     with vendor.serve([Says("a\ud83d", "b")]) as url:
         asked = await vendor.ask(url, question(Message("user", (Text("lone \udc80 surrogate"),))))
     assert "a�b" == asked.text == asked.streamed
+
+
+async def test_key_is_left_out_also_where_the_quotation_ends(vendor: Vendor) -> None:
+    """Long words of a server are cut after the key was taken out of them."""
+    error = await refused(vendor, Fails(400, vendor.error("invalid_request_error", "x" * 390 + KEY)))
+    assert KEY[:6] not in str(error)
+
+
+async def test_version_in_the_url_does_no_harm() -> None:
+    """Chat Completions wants it there, the Messages API does not."""
+    with ANTHROPIC.serve([Says("ok")]) as url:
+        assert "ok" == (await ANTHROPIC.ask(f"{url}/v1/")).text

@@ -78,7 +78,7 @@ def refusal_inside(asked: Asked, error: Any) -> ProviderError:
 
 
 def _classify(asked: Asked, status: int, error: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
-    said = clean(error.get("message"))
+    said = asked.clean(clean(error.get("message")))
     kind = _kind(status, error, said)
     fields = asked.fields(status)
     if kind is RateLimited:

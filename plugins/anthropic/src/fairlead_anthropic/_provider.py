@@ -35,8 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["AnthropicProvider"]
 
 OFFICIAL = "https://api.anthropic.com"
-VERSION = "2023-06-01"
-"""The version of the API: all that is sent here is the same in later ones, and compatible servers know this one."""
+HEADERS = {
+    "content-type": "application/json",
+    "accept": "text/event-stream, application/json",
+    # A stream that is compressed arrives late, and its size is not that of what was sent.
+    "accept-encoding": "identity",
+    # All that is sent here is the same in later versions, and compatible servers know this one.
+    "anthropic-version": "2023-06-01",
+}
 DRAIN_SECONDS = 0.5
 """How long to wait after an answer for the end of its reply: only then can its connection be used again."""
 TAIL_SECONDS = 5.0
@@ -51,11 +57,11 @@ class AnthropicProvider(Provider):
         options = settings.options
         self.name = settings.name
         self._options = options
-        self._official = options.get("base_url", OFFICIAL).rstrip("/") == OFFICIAL
+        # Many write the version as well, as the other protocol wants it.
+        base_url = options.get("base_url", OFFICIAL).rstrip("/").removesuffix("/v1")
+        self._official = base_url == OFFICIAL
         timeout = options.get("timeout", {})
-        self._server = Server(
-            options.get("base_url", OFFICIAL), timeout.get("connect", 10.0), timeout.get("read", 300.0)
-        )
+        self._server = Server(base_url, timeout.get("connect", 10.0), timeout.get("read", 300.0))
         self._models = Models(KNOWN if self._official else (), options.get("models", ()))
         self._asked_for_models = False
         self._wire = Wire(
@@ -97,7 +103,7 @@ class AnthropicProvider(Provider):
                 await self._read(asked, headers, body, answer)
         except ServerError as failure:
             if answer.began:
-                raise broken(asked, clean(str(failure.error))[:MAX_TEXT], began=True) from failure
+                raise broken(asked, asked.clean(clean(str(failure.error)))[:MAX_TEXT], began=True) from failure
             raise refusal_inside(asked, failure.error) from failure
         await answer.finish_up()
         result = answer.result()
@@ -121,11 +127,7 @@ class AnthropicProvider(Provider):
         """Whom to name in errors, and the headers with the key."""
         asked = Asked(self.name, self._server.host, model)
         key = Key.read(self._options, credential, asked)
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream, application/json",
-            "anthropic-version": VERSION,
-        }
+        headers = dict(HEADERS)
         if key.value:
             headers["x-api-key"] = key.value
         elif self._official:

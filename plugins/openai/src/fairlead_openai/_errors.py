@@ -83,7 +83,7 @@ def refusal_inside(asked: Asked, error: Any) -> ProviderError:
 def _classify(
     asked: Asked, status: int, error: Mapping[str, Any], codes: set[str], headers: Mapping[str, str]
 ) -> ProviderError:
-    said = clean(error.get("message"))
+    said = asked.clean(clean(error.get("message")))
     kind = _kind(status, codes, said)
     fields = asked.fields(status)
     if kind is RateLimited:

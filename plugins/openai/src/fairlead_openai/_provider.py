@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIProvider"]
 
 OFFICIAL = "https://api.openai.com/v1"
+HEADERS = {
+    "content-type": "application/json",
+    "accept": "text/event-stream, application/json",
+    # A stream that is compressed arrives late, and its size is not that of what was sent.
+    "accept-encoding": "identity",
+}
 DRAIN_SECONDS = 0.5
 """How long to wait after an answer for the end of its reply: only then can its connection be used again."""
 TAIL_SECONDS = 5.0
@@ -91,7 +97,7 @@ class OpenAIProvider(Provider):
                 await self._read(asked, headers, self._wire.body(request), answer)
         except ServerError as failure:
             if answer.began:
-                raise broken(asked, clean(str(failure.error))[:MAX_TEXT], began=True) from failure
+                raise broken(asked, asked.clean(clean(str(failure.error)))[:MAX_TEXT], began=True) from failure
             raise refusal_inside(asked, failure.error) from failure
         result = answer.result()
         usage = self._models.priced(result.usage, request.model)
@@ -114,7 +120,7 @@ class OpenAIProvider(Provider):
         """Whom to name in errors, and the headers with the key."""
         asked = Asked(self.name, self._server.host, model)
         key = Key.read(self._options, credential, asked)
-        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+        headers = dict(HEADERS)
         if key.value:
             headers["authorization"] = f"Bearer {key.value}"
         elif self._official:
