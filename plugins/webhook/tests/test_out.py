@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 import trio.testing
@@ -12,7 +13,7 @@ import trio.testing
 from fairlead import Address, Delivery, Image, Outbound, Text
 from fairlead.wire import check
 from fairlead_webhook._body import dump, render
-from fairlead_webhook._post import Poster, _seconds
+from fairlead_webhook._post import Poster, _pin, _seconds
 
 from .far import NOW, Receiver, make_channel, opened, receiving
 
@@ -211,6 +212,18 @@ async def test_allowed_name_that_leads_inside_gets_nothing(addresses: list[str])
     assert "failed" == delivery.status
     assert "not public" in delivery.reason
     assert b"hooks.example.org" in names.asked
+
+
+async def test_name_is_looked_up_once_and_pinned() -> None:
+    """The address that was looked at is the one that is used; TLS and the header `Host` keep the name."""
+    trio.socket.set_custom_hostname_resolver(Names("8.8.8.8", "1.1.1.1"))
+    pinned = [await _pin(httpx2.URL("https://hooks.example.org:8443/in?a=1"), attempt) for attempt in range(3)]
+    name = ({"sni_hostname": "hooks.example.org"}, {"Host": "hooks.example.org:8443", "Connection": "close"})
+    assert [
+        ("https://8.8.8.8:8443/in?a=1", *name),
+        ("https://1.1.1.1:8443/in?a=1", *name),
+        ("https://8.8.8.8:8443/in?a=1", *name),
+    ] == pinned
 
 
 @pytest.mark.parametrize(
