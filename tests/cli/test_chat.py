@@ -26,7 +26,7 @@ def test_first_command_of_the_readme(home: Home) -> None:
     done = home.run("chat", QUESTION)
     assert (0, True, True) == (done.returncode, "391" in done.stdout, "Monday" in done.stdout), done
     lines = [line for line in done.stderr.splitlines() if line.startswith("· ")]
-    assert ["· calculate", "· now"] == sorted(line.partition("(")[0] for line in lines), done.stderr
+    assert ["· calculate", "· weekday"] == sorted(line.partition("(")[0] for line in lines), done.stderr
     assert any(line.endswith("→ 391") for line in lines)
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -115,15 +115,24 @@ def test_narrow_encoding_shows_escapes(openai_home: MakeHome) -> None:
     assert "\\u2192 \\xfc\n" == home.run("chat", "hello").stdout
 
 
-def test_reader_that_goes_away_is_no_fault(home: Home) -> None:
-    """`fairlead schema config | head -1` prints no traceback."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-m", "fairlead_cli", "schema", "config"]
-    try:
-        done = subprocess.run(
-            command, stdout=writing, stderr=subprocess.PIPE, env=home.environment, timeout=SECONDS, check=False
-        )
-    finally:
-        os.close(writing)
-    assert (1, b"") == (done.returncode, done.stderr)
+def test_reader_that_goes_away_is_no_fault(openai_home: MakeHome) -> None:
+    """`fairlead chat hello | true` prints no traceback, and no word that a person would have to mend something."""
+    home = openai_home([Says("Hello!")])
+    for arguments in (("schema", "config"), ("chat", "hello"), ("chat", "--json", "hello")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "fairlead_cli", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                cwd=home.path,
+                env=home.environment,
+                timeout=SECONDS,
+                check=False,
+            )
+        finally:
+            os.close(writing)
+        assert (1, b"") == (done.returncode, done.stderr)

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from ..providers.fake_servers import Answer, Says, calculate_then_say
+from .programs import Home
 
 if TYPE_CHECKING:
     from .conftest import MakeHome
@@ -71,6 +72,26 @@ def test_earlier_lines_come_back(openai_home: MakeHome) -> None:
         at.expect("> ")
         at.type(UP + "!\n")
         at.expect("You said: hello!\n")
+
+
+def test_without_readline_the_terminal_itself_edits(openai_home: MakeHome) -> None:
+    """Some Pythons have none: questions, Ctrl-C and Ctrl-D do the same there."""
+    home = openai_home(stall_at_stories)
+    modules = home.path / "modules"
+    modules.mkdir()
+    (modules / "readline.py").write_text('raise ImportError("this Python has no readline")\n', "utf-8")
+    with Home(home.path, {**home.variables, "PYTHONPATH": str(modules)}).sit("chat") as at:
+        at.expect("> ")
+        at.type("half a li" + CTRL_C)
+        at.expect("\n(Ctrl-C again, or Ctrl-D, leaves)\n> ")
+        at.type("Tell me a story\n")
+        at.expect("Once upon a time")
+        at.type(CTRL_C)
+        assert "cancelled" in at.expect("> ")
+        at.type("hello\n")
+        at.expect("You said: hello\n> ")
+        at.type(CTRL_D)
+        assert 0 == at.wait()
 
 
 def test_terminal_is_given_back_after_sigterm(openai_home: MakeHome) -> None:

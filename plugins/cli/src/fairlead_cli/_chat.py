@@ -83,7 +83,8 @@ def command(
     config = _chosen(config, model, agent or place.agent)
     screen = Screen()
     view: View = JsonView(screen) if as_json else TextView(screen, quiet=quiet)
-    lines = (lambda: open_lines(screen.write)) if message is None else None
+    # A line editor writes to standard output, where JSON must stand alone.
+    lines = (lambda: open_lines(screen.prompt, edited=not as_json)) if message is None else None
     terminal = TerminalChannel(lines, view, message=message, conversation=place.conversation)
     if message is None and not quiet:
         view.note(f"Conversation {place.conversation}. Ctrl-C cancels an answer, Ctrl-D leaves.")

@@ -47,12 +47,19 @@ class DescriptorLines(Lines):
         self._show_prompt(prompt)
         while "\n" not in self._text and not self._ended:
             # Not trio's FdStream: it sets O_NONBLOCK, which the shell's own terminal would share.
-            await _readable(self._descriptor)
+            try:
+                await _readable(self._descriptor)
+            except trio.Cancelled:
+                self._show_prompt("\n")  # whatever comes next begins a line of its own
+                raise
             data = os.read(self._descriptor, 65_536)
             self._ended = not data
             self._text += self._decode(data, final=self._ended)
         line, newline, self._text = self._text.partition("\n")
-        return line.removesuffix("\r") if line or newline else None
+        if line or newline:
+            return line.removesuffix("\r")
+        self._show_prompt("\n")
+        return None
 
 
 async def _readable(descriptor: int) -> None:
@@ -97,6 +104,7 @@ class EditedLines(Lines):
         try:
             return input(prompt)
         except EOFError:
+            sys.stdout.write("\n")  # Ctrl-D leaves the cursor behind the prompt
             return None
 
     def _take_interrupt_key(self) -> None:
@@ -108,11 +116,15 @@ class EditedLines(Lines):
         self._termios.tcsetattr(self._descriptor, self._termios.TCSADRAIN, self._saved)
 
 
-def open_lines(show_prompt: Callable[[str], None]) -> Lines:
+def open_lines(show_prompt: Callable[[str], None], *, edited: bool = True) -> Lines:
     """The best way to read lines here: edited on a terminal with GNU readline, plain elsewhere."""
-    if sys.stdin.isatty() and sys.stdout.isatty() and _has_gnu_readline():
+    if edited and sys.stdin.isatty() and sys.stdout.isatty() and _has_gnu_readline():
         return EditedLines()
-    return DescriptorLines(sys.stdin.fileno(), show_prompt)
+    return DescriptorLines(sys.stdin.fileno(), show_prompt if sys.stdin.isatty() else _ask_nothing)
+
+
+def _ask_nothing(prompt: str) -> None:
+    """A pipe is not asked."""
 
 
 def _has_gnu_readline() -> bool:

@@ -130,5 +130,6 @@ def _setting(key: str, schema: Any) -> str:
     if not isinstance(schema, dict):
         return key
     kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")
+    kind = " or ".join(map(str, kind)) if isinstance(kind, list) else kind
     default = f", default {json.dumps(schema['default'])}" if "default" in schema else ""
     return f"{key} ({kind}{default}): {schema.get('description', '')}".rstrip(": ")

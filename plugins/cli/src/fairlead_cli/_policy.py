@@ -14,7 +14,7 @@ from fairlead_cli._screen import Screen
 from fairlead_cli._text import escape, show_arguments
 
 if TYPE_CHECKING:
-    from fairlead import Verdict
+    from fairlead import App, Verdict
 
 __all__ = ["command"]
 
@@ -53,8 +53,17 @@ def explain(  # one parameter an option
     call = ToolCall("explain", tool, loads(arguments))
     person = Principal(principal) if principal else None
     place = Address(channel) if channel else None
-    found = with_app(config, lambda app: app.explain(call, agent=agent, principal=person, address=place))
+
+    async def ask(app: App) -> tuple[Any, bool]:
+        found = await app.explain(call, agent=agent, principal=person, address=place)
+        return found, tool in [spec.name for spec in app.tools]
+
+    found, known = with_app(config, ask)
     screen = Screen()
+    if not known:
+        screen.note(
+            f"No enabled tool is named {escape(tool)}; a model's call of it fails before it gets here.", "yellow"
+        )
     if as_json:
         verdicts = [_plain(verdict) for verdict in found.verdicts]
         screen.json({"tool": tool, "arguments": call.arguments, **_plain(found.verdict), "verdicts": verdicts})

@@ -38,6 +38,12 @@ class Screen:
             self.out.flush()
             self._answering = not text.endswith("\n")
 
+    def prompt(self, text: str) -> None:
+        """Ask for a line; whoever answers ends it by pressing Enter. A file that keeps answers gets no questions."""
+        stream = self.err if self.err.isatty() or not self.terminal else self.out
+        stream.write(text)
+        stream.flush()
+
     def line(self, text: str = "", style: str = "") -> None:
         """A whole line on standard output."""
         self.end_answer()

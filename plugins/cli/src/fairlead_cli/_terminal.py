@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -55,7 +56,8 @@ class TerminalChannel(Channel):
         self.failed: FairleadError | None = None
         """Why the last message could not be handed in."""
         self.outcome = ""
-        """Of the last message: ``answer`` or ``notice`` as in `Outbound.kind`, ``refused``, ``cancelled``, or empty."""
+        """Of the last message: ``answer`` or ``notice`` as in `Outbound.kind`, ``refused``, ``closed`` (nobody
+        reads the output any more), whatever `unanswered` was given, or empty."""
         self.before_answer: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Awaited before an answer is shown, so that what led to it is shown first."""
         self._open_lines = open_lines
@@ -154,7 +156,8 @@ class TerminalChannel(Channel):
         self._answered.set()
 
     async def preview(self, draft: Draft) -> None:
-        self._view.grow(draft)
+        with suppress(BrokenPipeError):  # `send` will say it
+            self._view.grow(draft)
         await trio.lowlevel.checkpoint()
 
     async def send(self, outbound: Outbound) -> Delivery:
@@ -162,6 +165,9 @@ class TerminalChannel(Channel):
             await self.before_answer()
             self._view.finish(outbound)
             self.outcome = outbound.kind
+        except BrokenPipeError:
+            self.outcome = "closed"
+            return Delivery("failed", reason="whoever read the output has gone away")
         finally:
             self._answered.set()
         return Delivery("sent", external_id=outbound.id)

@@ -43,7 +43,8 @@ class ChatWatcher(Observer):
             case ev.ModelFailed(provider=provider, model=model, error=error, detail=detail):
                 self._view.note(f"· {provider}/{model} did not answer ({error}): {detail}", level="warning")
             case ev.NoticeRaised(subject=subject, detail=detail, level="warning" | "error" as level):
-                self._view.note(f"{subject}: {detail}", level=level)
+                if self._terminal.outcome != "closed":  # the exit code says it; `| head` is no fault
+                    self._view.note(f"{subject}: {detail}", level=level)
                 if subject in _FATAL and level == "error":
                     self._terminal.unanswered("failed")
             case _:

@@ -23,4 +23,4 @@ def fairlead_channels(settings: Settings) -> Sequence[Channel]:
     """The one terminal of the process."""
     screen = Screen()
     conversation = settings.options.get("conversation", "main")
-    return [TerminalChannel(lambda: open_lines(screen.write), TextView(screen), conversation=conversation)]
+    return [TerminalChannel(lambda: open_lines(screen.prompt), TextView(screen), conversation=conversation)]
