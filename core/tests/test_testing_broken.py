@@ -89,6 +89,16 @@ PROVIDERS: dict[str, tuple[str, str, Callable[[], Provider]]] = {
         lambda: ScriptedProvider([ModelAnswer((Text("hi"),), usage=Usage())]),
     ),
     "says nothing": ("test_answer_is_whole", "words or calls", lambda: ScriptedProvider([ModelAnswer()])),
+    "gives half a character": (
+        "test_answer_is_whole",
+        "is Unicode and JSON",
+        lambda: ScriptedProvider(["half of \ud83d"]),
+    ),
+    "takes what is no JSON": (
+        "test_tool_call_goes_round",
+        "is Unicode and JSON",
+        lambda: ScriptedProvider([calls(("add", {"a": float("nan"), "b": 1}))]),
+    ),
     "has no models": ("test_models_are_listed", "a name of its own", lambda: ScriptedProvider(models=())),
     "calls no tool": ("test_tool_call_goes_round", "may call the tools", lambda: ScriptedProvider(["five"])),
     "leaves arguments as text": (
@@ -254,6 +264,11 @@ TOOLS: dict[str, tuple[str, str, Callable[[], Tool]]] = {
         lambda: CountingTool(parameters={"type": "object", "properties": {"a": {"$ref": "https://example.org"}}}),
     ),
     "fails at its example": ("test_example_succeeds", "no", lambda: CountingTool(outcome=AssertionError("no"))),
+    "gives a name of a file that is no Unicode": (
+        "test_example_succeeds",
+        "is Unicode and JSON",
+        lambda: CountingTool(outcome="caf\udce9"),
+    ),
     "changes its arguments": (
         "test_example_succeeds",
         "leaves its arguments alone",

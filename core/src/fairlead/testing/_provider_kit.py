@@ -8,12 +8,13 @@ import trio
 from attrs import evolve
 
 from fairlead._contracts import Provider
+from fairlead._events import ModelAnswered
 from fairlead._message import Message, Text, ToolResult, text_of
 from fairlead._schemas import build_validator, fault
 from fairlead._work import Delta, ModelAnswer, ModelRequest, ToolSpec
 from fairlead.errors import ProviderError
 from fairlead.testing._fakes import Deltas
-from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, is_amount, promise, same, within
+from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, is_amount, promise, same, within, writable
 
 __all__ = ["ProviderConformance"]
 
@@ -57,6 +58,8 @@ class ProviderConformance(WorkerConformance[Provider]):
         deltas = Deltas()
         answer = await worker.generate(request, deltas)
         promise(isinstance(answer, ModelAnswer), "generate() gives a ModelAnswer", GENERATE, answer)
+        said = Message("assistant", answer.parts, calls=answer.calls)
+        writable(ModelAnswered(turn="t", message=said, provider="kit", model=answer.model, usage=answer.usage))
         promise(answer.parts or answer.calls, "an answer has words or calls", GENERATE, answer)
         same(text_of(answer.parts), deltas.text, "the deltas, joined, are the text of the answer", ANSWER)
         promise(all(delta.text for delta in deltas.all), "no piece is empty", "fairlead.Delta", deltas.all)

@@ -11,12 +11,13 @@ from typing import Any, get_args
 import trio
 
 from fairlead._contracts import Tool
-from fairlead._message import Principal, ToolCall, ToolResult, new_id
+from fairlead._events import ToolReturned
+from fairlead._message import Principal, Text, ToolCall, ToolResult, new_id
 from fairlead._schemas import build_validator, fault
 from fairlead._work import Effect, Isolation, ToolSpec
 from fairlead.errors import SchemaError, ToolError
 from fairlead.testing._fakes import FakeToolContext
-from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, promise, same, within
+from fairlead.testing._worker_kit import HOSTILE_TEXTS, WorkerConformance, promise, same, within, writable
 
 __all__ = ["ToolConformance"]
 
@@ -61,6 +62,8 @@ class ToolConformance(WorkerConformance[Tool]):
         with within(spec.timeout or 60, f"{spec.name} ends", CALL):
             result = await tool.call(call, await self.context(spec))
         promise(isinstance(result, ToolResult | str), "a call gives a ToolResult or text", CALL, result)
+        whole = ToolResult(call.id, call.tool, (Text(result),)) if isinstance(result, str) else result
+        writable(ToolReturned(turn="t", result=whole))
         if isinstance(result, ToolResult):
             same((call.id, call.tool), (result.call, result.tool), "a result names its call", "fairlead.ToolResult")
         return result

@@ -11,10 +11,12 @@ from typing import Generic, TypeVar
 import pytest
 import trio
 
+from fairlead._codec import encode_event
 from fairlead._contracts import Worker
+from fairlead._events import Event
 from fairlead._work import Finding
 
-__all__ = ["HOSTILE_TEXTS", "WorkerConformance", "is_amount", "promise", "same", "within"]
+__all__ = ["HOSTILE_TEXTS", "WorkerConformance", "is_amount", "promise", "same", "within", "writable"]
 
 W = TypeVar("W", bound=Worker)
 
@@ -109,6 +111,14 @@ class WorkerConformance(Generic[W]):
                     promise(isinstance(finding, Finding), "check() gives findings", source, finding)
                     promise(finding.subject and finding.detail, "a finding says what and how", source, finding)
                     promise(finding.ok or finding.next_step, "a bad finding has a next_step", source, finding)
+
+
+def writable(event: Event) -> None:
+    """The promise of every value that comes from a worker: the journal can write it."""
+    try:
+        encode_event(event)
+    except (ValueError, TypeError) as error:
+        promise(False, "what comes from a worker is Unicode and JSON", "fairlead.wire.encode_event", (error, event))
 
 
 def files_below(directory: Path) -> list[Path]:
