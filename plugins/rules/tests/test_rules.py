@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -86,7 +87,7 @@ async def test_plugin_makes_one_policy_of_its_table() -> None:
     assert policy.immediate
     assert (Verdict("allow", "reading", policy="house"),) == await policy.review(call("read_file"))
     (finding,) = await policy.check()
-    assert ("policy house", "2 rules, at tool_call") == (finding.subject, finding.detail)
+    assert ("house", "2 rules, at tool_call") == (finding.subject, finding.detail)
 
 
 async def test_verdicts_are_made_once() -> None:
@@ -173,7 +174,7 @@ async def test_condition_that_cannot_be_evaluated_denies_or_does_not_allow() -> 
     assert ["app:deny:revise"] == await decide(call(), rule("revise", missing, revise={"arguments": {"a": 1}}))
     assert [] == await decide(call(), rule("allow", missing))
     (verdict,) = await make(rule("deny", missing)).review(call())
-    assert "could not be evaluated" in verdict.reason
+    assert "could not be evaluated: arguments.path missing" in verdict.reason
 
 
 async def test_exists_guards_the_other_conditions_in_any_order() -> None:
@@ -308,3 +309,16 @@ def test_schema_of_the_manifest_takes_the_examples() -> None:
     ]
     for wrong in refused:
         assert not validator.is_valid(wrong), wrong
+
+
+async def test_example_of_the_readme_works() -> None:
+    """It fits the schema, makes a policy, and decides as the text says."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    table = tomllib.loads(readme.partition("```toml\n")[2].partition("```")[0])["policies"]["rules"]
+    assert build_validator(manifest()["settings"]).is_valid(table)
+    policy = Rules(Settings("rules", table))
+    decided = [
+        (tool, [verdict.effect for verdict in await policy.review(call(tool, path=path))])
+        for tool, path in (("now", ""), ("read_file", "/srv/a"), ("read_file", "/etc/passwd"), ("pay_bill", ""))
+    ]
+    assert [("now", ["allow"]), ("read_file", ["allow"]), ("read_file", ["deny"]), ("pay_bill", [])] == decided

@@ -40,13 +40,13 @@ def _is_date(word: str) -> bool:
 def _read_counting(text: str, dates: list[str], rest: list[str]) -> Wish | None:
     """``10 days after 2027-03-01``, ``in 2 weeks``, ``30 days ago``."""
     numbers = [word for word in rest if word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS]
-    others = [word for word in rest if word not in numbers]
+    others = set(rest).difference(numbers)
     later, earlier = LATER.intersection(others), EARLIER.intersection(others)
     implied = not dates and ("ago" in others or "in" in others or "now" in others)
     if len(numbers) != 1 or not (dates or implied) or bool(later or "in" in others) == bool(earlier):
         return None
     units = {"day", "days", "week", "weeks"}.intersection(others)
-    if not units or not set(others) <= COUNTING | LATER | EARLIER | {"now"}:
+    if not units or not others <= COUNTING | LATER | EARLIER | {"now"}:
         return None
     days = int(numbers[0]) * (7 if units & {"week", "weeks"} else 1)
     return Wish("add_days", text, {"date": dates[0] if dates else "today", "days": -days if earlier else days})

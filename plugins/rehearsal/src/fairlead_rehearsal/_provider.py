@@ -46,7 +46,7 @@ class Rehearsal(Provider):
     async def check(self) -> Sequence[Finding]:
         """It always answers; what it is, it says."""
         detail = "answers offline; it is no language model"
-        return (Finding(f"provider {self.name or MODEL.name}", ok=True, detail=detail, next_step="fairlead init"),)
+        return (Finding(self.name or MODEL.name, ok=True, detail=detail, next_step="fairlead init"),)
 
     async def generate(self, request: ModelRequest, emit: Emit) -> ModelAnswer:
         """Calls, or words, or a JSON value where the request has a schema.

@@ -38,7 +38,8 @@ def _parse_rule(raw: Mapping[str, Any], policy: str) -> Rule:
     scope = raw.get("scope", {})
     tests = [in_scope(key, scope[key]) for key in sorted(scope)]
     tests += _parse_conditions(raw.get("conditions", ()), actions, allows=effect == "allow")
-    broken = f"a condition of rule {raw['name']!r} could not be evaluated"
+    asked = dict.fromkeys(one.get("field", one["op"]) for one in raw.get("conditions", ()))
+    broken = f"it could not be evaluated: {', '.join(asked) or 'arguments'} missing, or not of the kind that it expects"
     return Rule(
         name=raw["name"],
         effect=effect,

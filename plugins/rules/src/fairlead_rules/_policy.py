@@ -69,4 +69,4 @@ class Rules(Policy):
         """How many rules there are, and where they speak."""
         where = ", ".join(sorted(self.boundaries)) or "nowhere"
         rules = "1 rule" if self._count == 1 else f"{self._count} rules"
-        return (Finding(f"policy {self.name}", ok=True, detail=f"{rules}, at {where}"),)
+        return (Finding(self.name, ok=True, detail=f"{rules}, at {where}"),)
