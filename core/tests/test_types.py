@@ -290,11 +290,10 @@ def test_context_is_not_shown_to_the_model() -> None:
     assert not context_parameter(google)
 
 
-def test_spec_takes_name_effect_and_timeout() -> None:
-    """What a signature cannot say is said by keyword; a function of the host runs in the host."""
-    spec = spec_of(google, name="weather", effect="read", timeout=2.0)
-    assert ("weather", "read", 2.0, "host") == (spec.name, spec.effect, spec.timeout, spec.isolation)
-    assert "once" == spec_of(google).effect
+def test_function_is_taken_to_have_an_effect_and_runs_in_the_host() -> None:
+    """What a signature does not say is assumed at its worst; but the code is the host's own."""
+    spec = spec_of(google)
+    assert ("once", "host", None) == (spec.effect, spec.isolation, spec.timeout)
 
 
 def star(*args: int) -> None: ...

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-__all__ = ["converter", "decode_event", "encode_event", "loads", "structure", "unstructure"]
+__all__ = ["check_structure", "converter", "decode_event", "encode_event", "loads", "structure", "unstructure"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,16 @@ def unstructure(value: Any) -> Any:
     return converter().unstructure(value)
 
 
+def check_structure(cls: Any) -> None:
+    """`TypeError`: a value of that type could not be told from plain JSON: two classes with the same fields, say."""
+    from cattrs.errors import StructureHandlerNotFoundError  # noqa: PLC0415  # only on the way from JSON
+
+    try:
+        converter().get_structure_hook(cls)
+    except (TypeError, StructureHandlerNotFoundError) as error:
+        raise TypeError(f"JSON cannot become {cls!r}: {error}") from None
+
+
 def structure(raw: Any, cls: type[T]) -> T:
     """Plain JSON values as an attrs object. `SchemaError`: they do not fit; the message has each path."""
     from cattrs import transform_error  # noqa: PLC0415  # only on the way from JSON
@@ -54,8 +64,9 @@ def structure(raw: Any, cls: type[T]) -> T:
     try:
         return converter().structure(raw, cls)
     except Exception as error:
-        faults = transform_error(error, path=cls.__name__, format_exception=_say)
-        raise SchemaError("; ".join(faults[:5]), schema=cls.__name__) from error
+        name = getattr(cls, "__name__", str(cls))  # a union has none
+        faults = transform_error(error, path=name, format_exception=_say)
+        raise SchemaError("; ".join(faults[:5]), schema=name) from error
 
 
 def _say(fault: BaseException, _cls: type | None) -> str:

@@ -76,10 +76,6 @@ class Lanes:
         if ticket.granted:
             self._fill()
 
-    def waiting(self, session: str) -> int:
-        """Places of the session's line behind the one that runs."""
-        return max(0, len(self._lines.get(session, ())) - 1)
-
     def _has_room(self, work_class: str) -> bool:
         return self.running < self._total and self._running[work_class] < self._limits[work_class]
 

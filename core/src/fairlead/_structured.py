@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Generic, TypeVar
 
 from fairlead import _schemas
-from fairlead._codec import loads, structure
+from fairlead._codec import check_structure, loads, structure
 from fairlead._types import schema_of
 from fairlead.errors import SchemaError
 
@@ -24,6 +25,7 @@ class Wanted(Generic[T]):
         """`TypeError`: the type has no JSON Schema."""
         self._cls = cls
         self.schema: dict[str, Any] = schema_of(cls)
+        check_structure(cls)
         self._validator = _schemas.build_validator(self.schema)
         self.value: T | None = None
 
@@ -44,4 +46,4 @@ class Wanted(Generic[T]):
         return ""
 
     def _reminder(self) -> str:
-        return f"The schema is: {self.schema}"
+        return f"The schema is: {json.dumps(self.schema, ensure_ascii=False)}"

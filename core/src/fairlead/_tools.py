@@ -6,15 +6,16 @@ import inspect
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import trio
-from attrs import define, evolve
+from attrs import asdict, define, evolve, has
 
 from fairlead import _schemas
-from fairlead._codec import converter
+from fairlead._codec import check_structure, structure
 from fairlead._contracts import Recall, Tool, ToolContext
-from fairlead._message import Data, Origin, Part, Text, ToolCall, ToolResult, stamp
+from fairlead._message import HOST, Data, Origin, Part, Text, ToolCall, ToolResult, stamp
 from fairlead._types import context_parameter, spec_of
 from fairlead.errors import PluginLoadError, SchemaError, ToolError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fairlead._message import Principal
     from fairlead._work import Note, ToolSpec
 
-__all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry"]
+__all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry", "result_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLOW = 0.02
@@ -37,12 +38,11 @@ class FunctionTool(Tool):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._spec: ToolSpec = getattr(function, "__fairlead_spec__", None) or spec_of(function)
+        self._spec = spec_of(function)
         self.name = self._spec.name
         self._context = context_parameter(function)
-        self._awaits = inspect.iscoroutinefunction(function)
         self._slow = False
-        self._hints = _structured_hints(function)
+        self._hints = _structured_hints(function, self._context)
 
     def specs(self) -> Sequence[ToolSpec]:
         return (self._spec,)
@@ -50,40 +50,58 @@ class FunctionTool(Tool):
     async def call(self, call: ToolCall, context: ToolContext) -> ToolResult | str:
         arguments = call.arguments
         if self._hints:
-            structure = converter().structure
-            arguments = {k: structure(v, self._hints[k]) if k in self._hints else v for k, v in arguments.items()}
+            try:
+                arguments = {k: structure(v, self._hints[k]) if k in self._hints else v for k, v in arguments.items()}
+            except SchemaError as error:  # the schema cannot say all that a class checks
+                raise ToolError(f"The arguments were refused: {error.problem}") from error
         if self._context:
             arguments = {**arguments, self._context: context}
-        if self._awaits:
-            return _as_text(await self._function(**arguments))
         if self._slow:
-            return _as_text(await trio.to_thread.run_sync(lambda: self._function(**arguments)))
-        started = time.perf_counter()
-        value = self._function(**arguments)
-        self._slow = time.perf_counter() - started > _SLOW
-        return _as_text(value)
+            # A thread that does not come back in time is left behind, and the call's outcome unknown.
+            value = await trio.to_thread.run_sync(lambda: self._function(**arguments), abandon_on_cancel=True)
+        else:
+            started = time.perf_counter()
+            value = self._function(**arguments)
+            self._slow = time.perf_counter() - started > _SLOW
+        return _as_text(await value if inspect.isawaitable(value) else value)
 
 
-def _structured_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The parameters whose JSON value is not yet their Python value."""
-    import typing  # noqa: PLC0415  # used here alone
+def _structured_hints(function: Callable[..., Any], context: str) -> dict[str, Any]:
+    """The parameters whose JSON value is not yet their Python value. `TypeError`: no JSON value could become it."""
+    found = {
+        name: hint
+        for name, hint in get_type_hints(function).items()
+        if name not in ("return", context) and hint not in _PLAIN
+    }
+    for hint in found.values():
+        check_structure(hint)
+    return found
 
-    hints = typing.get_type_hints(function)
-    return {name: hint for name, hint in hints.items() if name != "return" and hint not in _PLAIN}
 
-
-_PLAIN = (str, int, float, bool, list, dict, Any, ToolContext)
+_PLAIN = (str, float, bool, list, dict, Any)
+"""What JSON gives as it is. Not an int: 3.0 is an integer for JSON Schema."""
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
     if value is None:
         return "done"
+    if not isinstance(value, int | float | dict | list | tuple):
+        value = _as_json(value)
+    if isinstance(value, str):
+        return value
     try:
-        return json.dumps(converter().unstructure(value), ensure_ascii=False)
-    except (TypeError, ValueError):
+        return json.dumps(value, ensure_ascii=False, default=_as_json)
+    except (TypeError, ValueError):  # keys that are no text, or a value that contains itself
         return str(value)
+
+
+def _as_json(value: Any) -> Any:
+    """Every field of a class, also one that has its default: the model knows no defaults."""
+    if has(type(value)):
+        return asdict(value, recurse=False)
+    if isinstance(value, set | frozenset):
+        return list(value)
+    return value.value if isinstance(value, Enum) else str(value)
 
 
 @define
@@ -213,15 +231,13 @@ class ToolRegistry:
                 raw = await entry.worker.call(call, context)
             if scope.cancelled_caught:
                 error = "unknown" if spec.effect == "once" else "timeout"
-                return _failure(call, error, f"no result within {seconds:g} s"), ""
+                return result_of(call, error, f"no result within {seconds:g} s"), ""
             return self._finish(entry, call, raw)
         except ToolError as error:
-            return _failure(call, "failed", error.problem), ""
-        except (Exception, SystemExit) as error:  # a tool that raises is a result, never a dead turn
-            if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled):
-                raise
+            return result_of(call, "failed", error.problem), ""
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a tool that raises is a result, never a dead turn
             self._notice(f"tools/{spec.name}", f"call {call.id} raised {type(error).__name__}: {error}")
-            return _failure(call, "failed", f"internal error in the tool ({type(error).__name__})"), ""
+            return result_of(call, "failed", f"internal error in the tool ({type(error).__name__})"), ""
 
     def _finish(self, entry: ToolEntry, call: ToolCall, raw: ToolResult | str) -> tuple[ToolResult, str]:
         if isinstance(raw, str):
@@ -259,8 +275,9 @@ def _listed(name: str, patterns: Sequence[str]) -> bool:
     return any(name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])) for pattern in patterns)
 
 
-def _failure(call: ToolCall, error: str, text: str) -> ToolResult:
-    return ToolResult(call.id, call.tool, (Text(text, Origin("host")),), error)
+def result_of(call: ToolCall, error: str, text: str) -> ToolResult:
+    """A result in the core's own words."""
+    return ToolResult(call.id, call.tool, (Text(text, HOST),), error)
 
 
 def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:
@@ -268,9 +285,4 @@ def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:
         f"tool {spec.name!r} must run in a {spec.isolation} or stronger, which this installation cannot offer;"
         " it was not run. Next: fairlead doctor"
     )
-    return _failure(call, "isolation", text)
-
-
-def result_of(call: ToolCall, error: str, text: str) -> ToolResult:
-    """A result that the core itself gives instead of a run."""
-    return _failure(call, error, text)
+    return result_of(call, "isolation", text)

@@ -18,9 +18,7 @@ from fairlead._work import ToolSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fairlead._work import Effect
-
-__all__ = ["schema_of", "spec_of"]
+__all__ = ["context_parameter", "schema_of", "spec_of"]
 
 _SCALARS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -94,9 +92,7 @@ def _attrs_schema(cls: type[Any]) -> dict[str, Any]:
     return schema | ({"description": summary} if summary else {})
 
 
-def spec_of(
-    function: Callable[..., Any], *, name: str = "", effect: Effect = "once", timeout: float | None = None
-) -> ToolSpec:
+def spec_of(function: Callable[..., Any]) -> ToolSpec:
     """A spec from a function. A parameter that is annotated with `fairlead.ToolContext` is not shown to the model.
 
     `TypeError`: a parameter has no JSON Schema, or is ``*args`` or ``**kwargs``.
@@ -119,7 +115,7 @@ def spec_of(
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return ToolSpec(name or function.__name__, _summary(doc), schema, effect=effect, isolation="host", timeout=timeout)
+    return ToolSpec(function.__name__, _summary(doc), schema, isolation="host")
 
 
 def context_parameter(function: Callable[..., Any]) -> str:
