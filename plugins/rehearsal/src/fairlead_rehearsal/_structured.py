@@ -27,7 +27,7 @@ def structured(schema: Mapping[str, Any], wishes: Sequence[Wish], results: Mappi
                 return json.dumps(shaped, ensure_ascii=False)
     raise ContentRefused(
         "the rehearsal model gives a JSON value only where it was told one (say {...}) or where the only request has a"
-        f" result that is one; found {len(wishes)} requests with {len(results)} results that do not fit the schema",
+        f" result that is one; found requests: {len(wishes)}, results: {len(results)}, and none fits the schema",
         next_step="fairlead init",
     )
 
