@@ -117,6 +117,7 @@ drafts = st.builds(
     addresses,
     texts,
     few(st.builds(Progress, ids, texts, st.sampled_from(["running", "done", "failed", "denied"]), texts, values)),
+    texts,
 )
 
 DATA: dict[str, st.SearchStrategy[Any]] = {

@@ -124,5 +124,5 @@ class CapturingChannel(Channel):
         return delivery
 
     async def preview(self, draft: Draft) -> None:
-        await trio.lowlevel.checkpoint()
         self.drafts.append(draft)
+        await trio.lowlevel.checkpoint()

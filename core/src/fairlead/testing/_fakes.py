@@ -36,7 +36,7 @@ class Deltas:
 
 
 class FakeInbox(Inbox):
-    """The core's side of a channel, in memory. The same external id of one channel and account is one message."""
+    """The core's side of a channel, in memory. The same external id of one conversation is one message."""
 
     def __init__(self) -> None:
         self.accepted: list[Inbound] = []
@@ -55,9 +55,7 @@ class FakeInbox(Inbox):
             if isinstance(failure, Exception):
                 raise failure
             return failure
-        where = (inbound.address.channel, inbound.address.account, inbound.external_id)
-        known = ((seen.address.channel, seen.address.account, seen.external_id) for seen in self.accepted)
-        if inbound.external_id and where in known:
+        if inbound.external_id and _key(inbound) in map(_key, self.accepted):
             self.duplicates.append(inbound)
             return Receipt("duplicate")
         self.accepted.append(inbound)
@@ -85,6 +83,11 @@ class FakeInbox(Inbox):
     def fail_next(self, *outcomes: Exception | Receipt) -> None:
         """What the next calls of `accept` raise or give instead of keeping the message."""
         self._failures.extend(outcomes)
+
+
+def _key(inbound: Inbound) -> tuple[str, str, str, str]:
+    address = inbound.address
+    return address.channel, address.account, address.conversation, inbound.external_id
 
 
 class FakeToolContext(ToolContext):
