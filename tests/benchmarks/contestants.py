@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from floor import Floor
+from floor import Floor  # type: ignore[import-not-found]  # beside this program, which is no package
 
 import fairlead
 from fairlead import ModelRequest, Observer, Settings, ToolCall, ToolResult

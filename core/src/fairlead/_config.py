@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
-from attrs.converters import optional
 
 from fairlead._work import Isolation
 
@@ -45,8 +44,14 @@ class ModelRef:
     provider: str
     """The name of a table ``[providers.NAME]``."""
     model: str
+    """Empty for the first one that the provider lists."""
     credential: str = ""
     options: Mapping[str, Any] = field(factory=dict)
+
+
+def _names(given: Iterable[str] | None) -> tuple[str, ...] | None:
+    """A list from a file becomes what cannot change."""
+    return None if given is None else tuple(given)
 
 
 @frozen
@@ -57,7 +62,7 @@ class Agent:
     model: str = "default"
     """An alias of ``[models]``, or ``provider/model``."""
     instructions: str = ""
-    tools: tuple[str, ...] | None = field(default=None, converter=optional(tuple))
+    tools: tuple[str, ...] | None = field(default=None, converter=_names)
     """Names, with ``*`` at the end for a family; None for all."""
 
 

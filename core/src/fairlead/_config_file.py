@@ -128,7 +128,7 @@ class _Reading:
         )
         providers = {plugin.name: plugin for plugin in config.plugins if plugin.kind == "providers"}
         if "default" not in config.models and all(plugin.optional for plugin in providers.values()):
-            chain = tuple(ref for ref in default_chain(self._environ) if ref.provider in providers)
+            chain = default_chain(self._environ, list(providers))
             config = evolve(config, models={**config.models, "default": chain} if chain else config.models)
         self._faults += [*self._names(config), *self._production(config)]
         if self._faults:

@@ -7,7 +7,7 @@ of one provider and one model has tools, a memory and a policy that allows exact
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +39,19 @@ _RULES = {
     "resources": ["now", "weekday", "date_difference", "add_days", "calculate", "remember", "recall", "forget"],
     "layer": "app",
 }
-_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5", REHEARSAL: REHEARSAL}
-"""What is asked where nobody chose a model: the vendors' middle models, by names that they keep."""
 
 
 def default(*, environ: Mapping[str, str] = os.environ) -> Config:
     """The working configuration without a file.
 
-    The rehearsal answers, and before it the vendors whose variables are set: ``ANTHROPIC_API_KEY``, ``OPENAI_API_KEY``,
-    ``OPENAI_BASE_URL``. ``FAIRLEAD_MODEL=provider/model`` chooses one model, without fallback. `ConfigError`: it names
-    another provider. Nothing is imported or written.
+    The vendors answer whose variables are set (``ANTHROPIC_API_KEY``, ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``), each
+    with the first model that it lists; where none is set, the rehearsal: it never stands in for a vendor that fails.
+    ``FAIRLEAD_MODEL=provider/model`` chooses one model, without fallback. `ConfigError`: it names another provider.
+    Nothing is imported or written.
     """
     plugins = tuple(plugin for kind in _KINDS for plugin in default_plugins(kind, environ))
-    return Config(data_dir=data_dir(environ), plugins=plugins, models={"default": default_chain(environ)})
+    providers = [plugin.name for plugin in plugins if plugin.kind == "providers"]
+    return Config(data_dir=data_dir(environ), plugins=plugins, models={"default": default_chain(environ, providers)})
 
 
 _KINDS: tuple[Kind, ...] = ("providers", "tools", "memories", "policies")
@@ -83,12 +83,12 @@ def _vendors(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def default_chain(environ: Mapping[str, str]) -> tuple[ModelRef, ...]:
-    """The models that answer where nobody chose one, for the providers of `default_plugins`."""
-    providers = [plugin.name for plugin in default_plugins("providers", environ)]
+def default_chain(environ: Mapping[str, str], providers: Sequence[str]) -> tuple[ModelRef, ...]:
+    """The models that answer where nobody chose one, for the plugins of `default_plugins` that are on."""
     chosen = environ.get("FAIRLEAD_MODEL", "")
     if not chosen:
-        return tuple(ModelRef(name, _MODELS[name]) for name in providers)
+        vendors = [name for name in providers if name != REHEARSAL]
+        return tuple(ModelRef(name, "") for name in vendors or providers)
     ref = parse_model(chosen)
     if ref is None or ref.provider not in providers:
         known = ", ".join(f"{name}/..." for name in providers)

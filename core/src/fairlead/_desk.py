@@ -107,7 +107,7 @@ class Desk:
             address=address,
             external_id=inbound.external_id,
             work_class=inbound.work_class,
-            key=f"{address.channel}\n{address.account}\n{inbound.external_id}" if inbound.external_id else "",
+            key=_key(inbound),
             at=self.engine.clock(),
         )
         try:
@@ -215,9 +215,12 @@ class Desk:
         self, session: Session, messages: tuple[str, ...], channel: Channel, address: Address
     ) -> ev.TurnEnded:
         """A turn whose growing answer the channel shows."""
+        accepted = session.state.queue[messages[0]]
         turn = Turn(self.engine, session, Order(messages))
-        board = DraftBoard(channel, Draft(turn.id, address), session.state.id, self._observers)
-        board.author = session.state.queue[messages[0]].message.author
+        board = DraftBoard(
+            channel, Draft(turn.id, address, in_reply_to=accepted.external_id), session.state.id, self._observers
+        )
+        board.author = accepted.message.author
         turn.order = Order(messages, emit=board.emit, progress=board.progress)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
@@ -261,6 +264,14 @@ class ChannelInbox(Inbox):
         await trio.lowlevel.checkpoint()
         cancelled = [self._desk.cancel(name) for name in self._desk.session_at(address)]
         return any(cancelled)
+
+
+def _key(inbound: Inbound) -> str:
+    """What makes an event of a platform the same event: its id and where it was said."""
+    if not inbound.external_id:
+        return ""
+    address = inbound.address
+    return f"{address.channel}\n{address.account}\n{address.conversation}\n{inbound.external_id}"
 
 
 def _check_inbound(inbound: Inbound, max_bytes: int) -> None:

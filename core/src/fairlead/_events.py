@@ -78,7 +78,7 @@ class MessageAccepted(Event):
     external_id: str = ""
     work_class: WorkClass = "interactive"
     key: str = ""
-    """Unique in the whole journal: channel, account and external id. Empty: none."""
+    """Unique in the whole journal: channel, account, conversation and external id. Empty: none."""
 
 
 @frozen(kw_only=True)

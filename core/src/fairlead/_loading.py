@@ -263,9 +263,12 @@ def _guarded(plan: _Plan, doing: str, act: Callable[[], T]) -> T:
     except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:  # noqa: BLE001  # a plugin that exits must not end the host
-        text = " ".join(str(error).split())
+        ours = error if isinstance(error, FairleadError) else None
+        text = " ".join((ours.problem if ours else str(error)).split())
         told = any(secret in text for secret in plan.secrets())
-        mend = f"pip install --upgrade {plan.label.split()[0]}" if isinstance(error, ModuleNotFoundError) else ""
+        mend = ours.next_step if ours else ""
+        if isinstance(error, ModuleNotFoundError):
+            mend = f"pip install --upgrade {plan.label.split()[0]}"
         raise plan.broken(f"{doing} raised {type(error).__name__}: {text}", mend) from (None if told else error)
 
 

@@ -11,7 +11,7 @@ from fairlead._config import ModelRef
 from fairlead._leaf import leaf
 from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, new_id, stamp
 from fairlead._work import Delta
-from fairlead.errors import ConfigError, ProviderError
+from fairlead.errors import ConfigError, ProviderError, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +88,7 @@ class ModelResolver:
         if "default" not in self._aliases and default is not None:
             self._aliases["default"] = (default,)
         self._infos: dict[str, dict[str, ModelInfo]] = {}
+        self._firsts: dict[str, str] = {}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
 
@@ -147,6 +148,8 @@ class ModelResolver:
 
     async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
         ref = link.ref
+        if not ref.model:
+            ref = evolve(ref, model=await self._first(ref.provider))
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
         answer = await link.provider.generate(request, shown.emit)
@@ -156,6 +159,16 @@ class ModelResolver:
         if usage.cost is None and (usage.input_tokens or usage.output_tokens):
             usage = await self._priced(ref, usage)
         return Answered(message, ref.provider, answer.model or ref.model, usage, answer.finish)
+
+    async def _first(self, provider: str) -> str:
+        """The first model that a provider lists, for a link that names none. `ProviderError`: it cannot say."""
+        if provider not in self._firsts:
+            listed = await self._providers[provider].models()
+            if not listed:
+                problem = f"provider {provider!r} lists no model"
+                raise UnknownModel(problem, provider=provider, next_step="name a model under [models]")
+            self._firsts[provider] = listed[0].name
+        return self._firsts[provider]
 
     async def _priced(self, ref: ModelRef, usage: Usage) -> Usage:
         info = await self._info(ref.provider, ref.model)

@@ -63,7 +63,7 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
     failure: BaseException | None = None
     try:
         await hire(crew, config, hands, VolatileMemory(clock))
-        engine = await _engine(config, crew, watchers, clock, own_tools)
+        engine = _engine(config, crew, watchers, clock, own_tools)
         router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
         async with trio.open_nursery() as background, trio.open_nursery() as turns:
             sessions = Sessions(crew.journal, watchers.publish if crew.observers else None)
@@ -107,7 +107,7 @@ def _configuration(config: Config | str | Path | None) -> Config:
     return load(config)
 
 
-async def _engine(
+def _engine(
     config: Config, crew: Crew, watchers: Observers, clock: Callable[[], float], own_tools: Sequence[Worker]
 ) -> Engine:
     limits = config.limits
@@ -127,7 +127,9 @@ async def _engine(
     if not agents:
         raise ConfigError("expected at least one agent, found none", path="agents", file=config.file)
     return Engine(
-        models=ModelResolver(crew.providers, config.models, default=await _default_model(config, crew)),
+        models=ModelResolver(
+            crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
+        ),
         tools=registry,
         policy=PolicyEngine(
             crew.policies,
@@ -141,12 +143,3 @@ async def _engine(
         notice=watchers.raise_notice,
         recall=crew.recall,
     )
-
-
-async def _default_model(config: Config, crew: Crew) -> ModelRef | None:
-    """The first model of the first provider, where nothing is configured."""
-    if "default" in config.models or not crew.providers:
-        return None
-    name, provider = next(iter(crew.providers.items()))
-    listed = await provider.models()
-    return ModelRef(name, listed[0].name) if listed else None

@@ -119,7 +119,7 @@ class Inbound:
     author: Principal
     parts: tuple[Part, ...]
     external_id: str = ""
-    """The platform's id of this event; the same id handed in twice is one message. Empty: cannot be recognised."""
+    """The platform's id of this event, unique in its conversation: the same twice is one message. Empty: unknown."""
     reply_to: str = ""
     """The platform's id of the message that this one answers."""
     work_class: WorkClass = "interactive"
@@ -185,6 +185,8 @@ class Draft:
     address: Address
     text: str = ""
     tools: tuple[Progress, ...] = ()
+    in_reply_to: str = ""
+    """As the `Outbound` will have it."""
 
 
 # -- providers
