@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,9 +66,8 @@ class Home:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        yield from _attended(Program(process, process.stdin.fileno(), process.stdout.fileno()))
-        process.stdin.close()
-        process.stdout.close()
+        with process.stdin, process.stdout:
+            yield from _attended(Program(process, process.stdin.fileno(), process.stdout.fileno()))
 
     @contextmanager
     def sit(self, *arguments: str) -> Iterator[Program]:
@@ -118,24 +117,25 @@ class Program:
 
     def expect(self, words: str) -> str:
         """Wait until these words are printed behind those that were expected before; what stands before them."""
-        end = self._wait(lambda: self.shown.find(words, self._read_to), words)
+        deadline = time.monotonic() + SECONDS
+        while (end := self.shown.find(words, self._read_to)) < 0:
+            left = deadline - time.monotonic()
+            silent = not self._more(min(left, 0.2))
+            if left <= 0 or (silent and self.process.poll() is not None and not self._more(0)):
+                raise AssertionError(f"expected {words!r}, found:\n{self.shown[self._read_to :]}")
         before = self.shown[self._read_to : end]
         self._read_to = end + len(words)
         return before
 
     def wait(self) -> int:
         """Wait for the end of the program; its exit code. What it still prints is read."""
-        self._wait(lambda: 0 if self.process.poll() is not None and not self._more(0) else -1, "the end")
-        return self.process.wait()
-
-    def _wait(self, found: Callable[[], int], what: str) -> int:
         deadline = time.monotonic() + SECONDS
-        while (place := found()) < 0:
-            left = deadline - time.monotonic()
-            ended = self.process.poll() is not None and not self._more(0)
-            assert left > 0 and not ended, f"expected {what!r}, found:\n{self.shown[self._read_to :]}"  # noqa: PT018  # one message for both
-            self._more(min(left, 0.2))
-        return place
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"expected the end, found:\n{self.shown[self._read_to :]}"
+            self._more(0.05)
+        while self._more(0):
+            continue
+        return self.process.returncode
 
     def _more(self, seconds: float) -> bool:
         """Read what comes in that time; False where nothing did."""

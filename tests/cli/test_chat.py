@@ -91,12 +91,11 @@ def test_what_a_model_says_cannot_command_the_terminal(openai_home: MakeHome) ->
     assert "\\x1b]0;owned\\x07\\u202egnp.exe\n" == done.stdout
 
 
-def test_plugin_that_is_missing_does_not_stop_the_rest(openai_home: MakeHome) -> None:
+def test_plugin_that_is_missing_does_not_stop_the_rest(home: Home) -> None:
     """It is told, with the next command; the answer comes."""
-    home = openai_home([Says("Hello!")])
-    home.configure("[tools.clock]\n[tools.nothing]\n")
-    done = home.run("chat", "hello")
-    assert (0, "Hello!\n") == (done.returncode, done.stdout)
+    home.configure("[tools.calculator]\n[tools.nothing]\n")
+    done = home.run("chat", "What is 17 * 23?")
+    assert (0, "17 * 23 = 391.\n") == (done.returncode, done.stdout)
     assert "tools/nothing" in done.stderr
 
 
@@ -115,9 +114,8 @@ def test_narrow_encoding_shows_escapes(openai_home: MakeHome) -> None:
     assert "\\u2192 \\xfc\n" == home.run("chat", "hello").stdout
 
 
-def test_reader_that_goes_away_is_no_fault(openai_home: MakeHome) -> None:
+def test_reader_that_goes_away_is_no_fault(home: Home) -> None:
     """`fairlead chat hello | true` prints no traceback, and no word that a person would have to mend something."""
-    home = openai_home([Says("Hello!")])
     for arguments in (("schema", "config"), ("chat", "hello"), ("chat", "--json", "hello")):
         reading, writing = os.pipe()
         os.close(reading)
