@@ -148,7 +148,7 @@ async def test_message_that_is_not_kept_is_said_and_can_be_typed_again() -> None
         at.lines.type("hello")
         at.lines.type("hello again")
         assert (Text("hello again"),) == (await at.inbox.next()).parts
-        assert "the disk is full next: make room\n" == at.screen.noted
+        assert "the disk is full\n" == at.screen.noted
 
 
 async def test_one_message_that_is_not_kept_ends_the_channel() -> None:
@@ -175,6 +175,16 @@ async def test_turn_that_breaks_gives_the_prompt_back() -> None:
         at.channel.unanswered("failed")
         await at.ended.wait()
         assert "failed" == at.channel.outcome
+
+
+async def test_answer_of_another_conversation_is_marked() -> None:
+    """A killed process left it; the person who waits here goes on waiting."""
+    async with desk("hello") as at:
+        await at.inbox.next()
+        elsewhere = Address("terminal", conversation="elsewhere")
+        await at.channel.send(Outbound("other", elsewhere, (Text("an old answer"),)))
+        assert at.channel.busy
+        assert ("an old answer\n", "An answer in the conversation elsewhere:\n") == (at.screen.shown, at.screen.noted)
 
 
 async def test_closing_gives_the_terminal_back() -> None:

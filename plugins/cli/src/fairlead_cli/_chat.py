@@ -93,9 +93,9 @@ def command(
 
 def _piped() -> str | None:
     """The message on standard input, where that is no terminal."""
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         return None
-    message = sys.stdin.buffer.read().decode("utf-8-sig", "replace").strip()
+    message = sys.stdin.buffer.read().decode("utf-8-sig", "replace").strip() if sys.stdin is not None else ""
     if not message:
         raise Refused("there is no message: standard input is empty", next_step='fairlead chat "Hello"')
     return message
@@ -171,6 +171,8 @@ async def _converse(config: Config, terminal: TerminalChannel, view: View) -> in
         nursery.cancel_scope.cancel()
     if codes:
         return codes[0]
+    if terminal.once and terminal.failed is not None:
+        raise terminal.failed
     if not terminal.once or terminal.outcome == "answer":
         return 0
     return INTERRUPTED if watcher.outcome == "cancelled" else 1

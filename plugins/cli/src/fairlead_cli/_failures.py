@@ -37,10 +37,10 @@ def report(error: Exception, arguments: Sequence[str], *, debug: bool, as_json: 
     leaves = list(_leaves(error))
     screen = Screen()
     if debug:
-        screen.note("".join(traceback.format_exception(error)).rstrip(), "")
+        screen.note(escape("".join(traceback.format_exception(error)).rstrip()), "")
     expected = [leaf for leaf in leaves if isinstance(leaf, FairleadError)]
     for leaf in leaves:
-        problem = str(leaf) if isinstance(leaf, FairleadError) else _unexpected(leaf, arguments, debug=debug)
+        problem = _expected(leaf) if isinstance(leaf, FairleadError) else _unexpected(leaf, arguments, debug=debug)
         screen.note(f"Error: {escape(problem)}", "red")
         if as_json:
             screen.json({"type": "error", "error": type(leaf).__name__, "text": problem})
@@ -54,6 +54,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _expected(error: FairleadError) -> str:
+    return str(error) if error.next_step else f"{error}\n  next: fairlead doctor"
 
 
 def _unexpected(error: BaseException, arguments: Sequence[str], *, debug: bool) -> str:

@@ -39,6 +39,7 @@ class Plan:
 
     provider: str
     model: str
+    """Empty for the first that the provider lists."""
     key_env: str = ""
     """The environment variable with the provider's key; empty where it needs none."""
     channels: tuple[str, ...] = ()
@@ -76,7 +77,7 @@ def command(
     plugins = {(plugin.kind, plugin.name): plugin for plugin in installed() if not plugin.problem}
     questions = _Questions(plugins, ask=not defaults)
     chosen = questions.provider(provider)
-    plan = Plan(chosen, questions.model(chosen, model), questions.key(chosen, key_env), questions.channels(channels))
+    plan = Plan(chosen, questions.model(model), questions.key(chosen, key_env), questions.channels(channels))
     text, variables = _render(plan, plugins)
     _write(output, text, variables, force=force)
     unset = [name for name in variables if not os.environ.get(name)]
@@ -110,13 +111,8 @@ class _Questions:
         default = default if default in names else names[0]
         return self._one("Provider", "--provider", given, names, default)
 
-    def model(self, provider: str, given: str | None) -> str:
-        if given is not None:
-            return given
-        known = {ref.provider: ref.model for ref in _first_models()}
-        if provider in known and not self._ask:
-            return known[provider]
-        return self._prompt("Model", "--model", known.get(provider))
+    def model(self, given: str | None) -> str:
+        return given if given is not None else self._prompt("Model (empty: the provider's first)", "--model", "")
 
     def key(self, provider: str, given: str | None) -> str:
         manifest = self._plugins["providers", provider].manifest
@@ -152,20 +148,13 @@ class _Questions:
         return answer
 
 
-def _first_models() -> Sequence[configuration.ModelRef]:
-    """What the default configuration would ask of each vendor, were its key set."""
-    return configuration.default(environ={"ANTHROPIC_API_KEY": "x", "OPENAI_API_KEY": "x"}).models["default"]
-
-
 def _render(plan: Plan, plugins: Mapping[tuple[Kind, str], InstalledPlugin]) -> tuple[str, list[str]]:
     """The file's text, and the environment variables that it needs."""
     lines = [
         "# The configuration of Fairlead. Every key: fairlead schema config",
         "# Check it: fairlead doctor",
         "",
-        "[models]",
-        f"default = {_quoted(f'{plan.provider}/{plan.model}')}",
-        "",
+        *(["[models]", f"default = {_quoted(f'{plan.provider}/{plan.model}')}", ""] if plan.model else []),
         f"[providers.{plan.provider}]",
     ]
     variables = []

@@ -36,7 +36,7 @@ def config_options(function: F) -> F:
         "--profile", type=click.Choice(["development", "production"]), help="Instead of the file's."
     )(function)
     return click.option(
-        "--config", "config_file", type=path, help="The configuration file; by default the nearest fairlead.toml."
+        "--config", "config_file", type=path, help="By default $FAIRLEAD_CONFIG, else ./fairlead.toml."
     )(function)
 
 

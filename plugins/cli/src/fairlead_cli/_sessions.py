@@ -61,7 +61,7 @@ def list_(owner: str | None, limit: int, config_file: str | None, profile: str |
 @config_options
 @json_option
 def show(session: str, config_file: str | None, profile: str | None, *, events: bool, as_json: bool) -> None:
-    """The conversation of SESSION, with the version of each step."""
+    """The conversation of SESSION with its versions."""
     records = _with_journal(config_file, profile, lambda app: app.sessions.records(session))
     screen = Screen()
     if events or as_json:
@@ -96,7 +96,10 @@ def fork(session: str, at: int | None, config_file: str | None, profile: str | N
 @config_options
 @json_option
 def rollback(session: str, to_version: int, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
-    """Go on with SESSION from an earlier version; what lies between stays in the journal."""
+    """Go on with SESSION from an earlier version.
+
+    What lies between stays in the journal, and is shown with a ``~``.
+    """
     version = _with_journal(config_file, profile, lambda app: app.sessions.rollback(session, to_version))
     screen = Screen()
     if as_json:
@@ -133,7 +136,10 @@ def export(session: str, output: Path | None, config_file: str | None, profile: 
 @config_options
 @json_option
 def erase(session: str, config_file: str | None, profile: str | None, *, yes: bool, as_json: bool) -> None:
-    """Remove SESSION for good: its words are then in no file of the journal any more."""
+    """Remove SESSION for good.
+
+    Its words are then in no file of the journal any more.
+    """
     screen = Screen()
     if not yes:
         _with_journal(config_file, profile, lambda app: app.sessions.records(session))

@@ -126,7 +126,8 @@ class TerminalChannel(Channel):
             receipt = await inbox.accept(typed)
         except FairleadError as error:
             self.failed = error
-            self._view.note(str(error), level="error")
+            if not self.once:  # else it is the command's own error
+                self._view.note(error.problem, level="error")
             self._answered.set()
             return
         if receipt.status == "refused":
@@ -156,11 +157,17 @@ class TerminalChannel(Channel):
         self._answered.set()
 
     async def preview(self, draft: Draft) -> None:
-        with suppress(BrokenPipeError):  # `send` will say it
-            self._view.grow(draft)
+        if draft.address.conversation == self.conversation:
+            with suppress(BrokenPipeError):  # `send` will say it
+                self._view.grow(draft)
         await trio.lowlevel.checkpoint()
 
     async def send(self, outbound: Outbound) -> Delivery:
+        if outbound.address.conversation != self.conversation:
+            # Left by a process that died; nobody here waits for it.
+            self._view.note(f"An answer in the conversation {outbound.address.conversation}:")
+            self._view.finish(outbound)
+            return Delivery("sent", external_id=outbound.id)
         try:
             await self.before_answer()
             self._view.finish(outbound)
