@@ -18,7 +18,8 @@ from fairlead import Secret, config
 from fairlead.plugins import installed
 from fairlead.wire import build_validator, check, loads
 
-from .blocks import Block, pattern, tidy
+from ..workspace import uv
+from .blocks import ROOT, Block, pattern, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,8 @@ LIMIT = 60.0
 STAND_IN = "a-secret-that-stands-in-for-yours"
 PORT = "8080"
 """The port in the pages; a free one is used instead."""
+LOCAL_MODEL = "http://127.0.0.1:11434/v1"
+"""The model server in the pages; one that answers from a script is used instead."""
 
 
 class Reader:
@@ -38,6 +41,7 @@ class Reader:
         self._started: list[tuple[str, subprocess.Popen[str]]] = []
         self._variables: dict[str, str] = {}
         self._port = ""
+        self._model = ""
 
     def do(self, block: Block) -> None:
         """What a reader does with this block; an `AssertionError` where it does not work."""
@@ -48,10 +52,11 @@ class Reader:
 
     def close(self) -> None:
         """Stop what was started, politely; it must end well."""
-        for command, process in self._started:
+        for _, process in self._started:
             process.send_signal(signal.SIGTERM)
+        for command, process in self._started:
             output, _ = process.communicate(timeout=LIMIT)
-            assert process.returncode == 0, f"{command}\n{output}"
+            assert process.returncode == 0 or process.stdin, f"{command}\n{output}"
 
     # -- blocks
 
@@ -98,6 +103,8 @@ class Reader:
     # -- programs
 
     def _type(self, command: str, block: Block, expected: int = 0) -> str:
+        if command == "pip install .":
+            return self._install()
         done = subprocess.run(
             ["sh", "-c", self._here(command)],
             cwd=self.directory,
@@ -111,6 +118,12 @@ class Reader:
         )
         assert expected == done.returncode, f"{block.place}: {command}\n{done.stdout}"
         return done.stdout
+
+    def _install(self) -> str:
+        """Install the page's project where only its reader finds it."""
+        uv("pip", "install", "--quiet", "--no-deps", "--target", self.directory / "site", self.directory)
+        self._variables["PYTHONPATH"] = str(self.directory / "site")
+        return ""
 
     def _start(self, command: str, shown: str, block: Block) -> None:
         """Start a program that goes on, and wait until it has said what the page shows."""
@@ -145,12 +158,23 @@ class Reader:
         }
 
     def _here(self, text: str) -> str:
-        """The text with a free port of this machine."""
+        """The text with a free port, and a model server, of this machine."""
         if PORT in text and not self._port:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self._port = str(probe.getsockname()[1])
-        return text.replace(PORT, self._port) if self._port else text
+        if LOCAL_MODEL in text and not self._model:
+            self._model = self._serve_model()
+        text = text.replace(PORT, self._port) if self._port else text
+        return text.replace(LOCAL_MODEL, self._model) if self._model else text
+
+    def _serve_model(self) -> str:
+        """Start a server that calls `calculate` once and then says the result; its URL."""
+        command = [sys.executable, str(ROOT / "tests" / "providers" / "fake_servers.py"), "openai"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._started.append(("the model server", process))
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
 
 
 def stand_ins(text: str) -> dict[str, str]:
