@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import zipfile
 from pathlib import Path
@@ -31,9 +32,11 @@ def find_wheel(directory: Path, distribution: str) -> Path:
     return wheel
 
 
-def contents(wheel: Path) -> dict[str, bytes]:
+def contents(wheel: Path) -> dict[str, str]:
+    """The files of a wheel with their hashes; without its own list of them, which may be in any order."""
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+        names = [name for name in archive.namelist() if not name.endswith(".dist-info/RECORD")]
+        return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
 
 
 def code_of(room: Path) -> Iterator[str]:
