@@ -92,10 +92,15 @@ def describe_class(name: str, value: type, homes: dict[int, str]) -> Iterator[st
 
 def fields_of(base: type) -> Iterator[tuple[str, str]]:
     """The fields that an attrs class adds, as they are written: ``name: type = default``."""
+    # As it is written: cattrs puts the classes themselves into the fields' types when it first needs them.
+    written = vars(base).get("__annotations__", {})
     for one in attrs.fields(base) if attrs.has(base) else ():
         default = "" if one.default is attrs.NOTHING else f" = {shown(one.default)}"
         if not one.inherited:
-            yield one.name, f"{one.name}: {annotation(one.type)}{default}{' (keyword)' if one.kw_only else ''}"
+            yield (
+                one.name,
+                f"{one.name}: {annotation(written.get(one.name, one.type))}{default}{' (keyword)' if one.kw_only else ''}",
+            )
 
 
 def members_of(base: type) -> Iterator[tuple[str, str]]:
