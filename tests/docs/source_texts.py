@@ -63,9 +63,10 @@ def fields_entry(cls: type, *, inherited: bool = False) -> Iterator[str]:
         if field.inherited and not inherited:
             continue
         home = next(base for base in cls.__mro__ if field.name in vars(base).get("__annotations__", {}))
+        written = str(vars(home)["__annotations__"][field.name])  # `field.type` is resolved once cattrs has used it
         default = "" if field.default is attrs.NOTHING else f" = {_default(field.default)}"
         text = _texts_of(home).get(field.name, "")
-        yield f"- `{field.name}: {literals(str(field.type), home.__module__)}{default}`" + (f": {text}" if text else "")
+        yield f"- `{field.name}: {literals(written, home.__module__)}{default}`" + (f": {text}" if text else "")
 
 
 def _default(value: Any) -> str:

@@ -15,8 +15,11 @@ from .used_hooks import implementers
 
 REFERENCE = DOCS / "reference"
 WRITE = "uv run python -m tests.docs.generate --write"
-UNUSED = {"fairlead_observers": "the command line's two observers watch its own app: hosts hand observers to `open`"}
-"""Hooks without an implementation among our plugins, and why; `test_unused_hook_works` has one of each."""
+UNUSED = {
+    "fairlead_observers": "ours are handed to `fairlead.open` by the command line; core/tests/test_loading.py has a plugin"
+    " with this hook"
+}
+"""Hooks that none of our plugins implements, and why that is so for now."""
 
 
 @pytest.fixture(scope="module")
