@@ -16,8 +16,8 @@ from .used_hooks import implementers
 REFERENCE = DOCS / "reference"
 WRITE = "uv run python -m tests.docs.generate --write"
 UNUSED = {
-    "fairlead_observers": "ours are handed to `fairlead.open` by the command line; core/tests/test_loading.py has a plugin"
-    " with this hook"
+    "fairlead_observers": "the command line hands its observers to `fairlead.open`; core/tests/test_loading.py has"
+    " a plugin with this hook"
 }
 """Hooks that none of our plugins implements, and why that is so for now."""
 
