@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import attrs
 import click
+import trio
 
 from fairlead import Finding
 from fairlead.errors import FairleadError
@@ -34,7 +36,8 @@ _OLDEST = (3, 11)
 def command(ctx: click.Context, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """Check Python, the configuration, every installed and every enabled plugin; say what mends each fault.
 
-    Exits with 1 where something is wrong.
+    Last comes what the machine offers for isolation; what is missing there is no fault. Exits with 1 where something is
+    wrong.
     """
     findings = [_python(), *_installed()]
     try:
@@ -45,10 +48,14 @@ def command(ctx: click.Context, config_file: str | None, profile: str | None, *,
         findings.append(_fault(error))
     screen = Screen()
     wrong = [finding for finding in findings if not finding.ok]
+    machine = _machine()
     if as_json:
-        screen.json({"ok": not wrong, "findings": [attrs.asdict(finding) for finding in findings]})
+        shown = {"findings": findings, "machine": machine}
+        screen.json(
+            {"ok": not wrong, **{name: [attrs.asdict(each) for each in found] for name, found in shown.items()}}
+        )
     else:
-        _print(screen, findings)
+        _print(screen, findings, machine)
     ctx.exit(1 if wrong else 0)
 
 
@@ -98,9 +105,26 @@ def _fault(error: FairleadError) -> Finding:
     return Finding("configuration", ok=False, detail=detail, next_step=mend)
 
 
-def _print(screen: Screen, findings: Sequence[Finding]) -> None:
-    for finding in findings:
-        mark, style = ("ok ", "") if finding.ok else ("bad", "red")
+def _machine() -> Sequence[Finding]:
+    """What `fairlead-sandbox` finds on this machine; nothing where it is not installed.
+
+    No other distribution is asked: to be installed must not be enough to run in this process.
+    """
+    for entry_point in entry_points(group="fairlead.surveys"):
+        if entry_point.dist is not None and entry_point.dist.name == "fairlead-sandbox":
+            found: Sequence[Finding] = trio.run(entry_point.load())
+            return found
+    return ()
+
+
+def _plain(findings: Sequence[Finding]) -> list[dict[str, object]]:
+    return [attrs.asdict(finding) for finding in findings]
+
+
+def _print(screen: Screen, findings: Sequence[Finding], machine: Sequence[Finding]) -> None:
+    for finding in (*findings, *machine):
+        missing = ("no ", "") if finding in machine else ("bad", "red")
+        mark, style = ("ok ", "") if finding.ok else missing
         screen.line(f"{mark}  {one_line(finding.subject)}: {escape(finding.detail)}", style)
         if not finding.ok and finding.next_step:
             screen.line(f"     next: {escape(finding.next_step)}")
