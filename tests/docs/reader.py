@@ -24,7 +24,7 @@ from .blocks import ROOT, Block, pattern, tidy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LIMIT = 60.0
+LIMIT = 30.0
 """Seconds for one program that takes one or two, on a busy machine."""
 STAND_IN = "a-secret-that-stands-in-for-yours"
 PORT = "8080"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -47,6 +48,16 @@ def test_saved_programs_are_run() -> None:
             module = block.file.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             if block.language == "python" and block.file and block.file not in typed:
                 assert any(name == module or name.startswith(f"{module}.") for name in imports), block.place
+
+
+def test_picture_is_whole_and_fetches_nothing() -> None:
+    """It shows every part of the path, in light and in dark, from this one file."""
+    text = (DOCS / "explanation" / "architecture.svg").read_text("utf-8")
+    shown = {element.text for element in ET.fromstring(text).iter() if element.tag.endswith("}text")}  # noqa: S314  # our own file
+    assert {"channels", "inbox", "lane", "turn", "outbox", "providers", "tools", "memories", "policies"} <= shown
+    assert {"message in", "model request", "tool call", "tool result", "message out"} <= shown
+    assert "prefers-color-scheme: dark" in text
+    assert [] == re.findall(r"href|@import|url\((?!#)", text)
 
 
 @every_page
