@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fairlead._config import Config
     from fairlead._contracts import Channel
     from fairlead._desk import Desk
-    from fairlead._lanes import Lanes, Ticket
+    from fairlead._lanes import Ticket
     from fairlead._message import Address, Part
     from fairlead._observers import Observers
     from fairlead._plugins import PluginReport
     from fairlead._policy import Explanation
-    from fairlead._session import Session, Sessions
+    from fairlead._session import Session
     from fairlead._work import Emit, ModelInfo, ToolSpec
     from fairlead._workers import Crew
 
@@ -54,18 +54,14 @@ class Reply:
 class App:
     """A running app. Made by `fairlead.open`; it belongs to the task that opened it."""
 
-    def __init__(  # made by `fairlead.open` alone
-        self, config: Config, crew: Crew, desk: Desk, lanes: Lanes, sessions: Sessions, observers: Observers
-    ) -> None:
+    def __init__(self, config: Config, crew: Crew, desk: Desk, observers: Observers) -> None:
         self.config = config
         self._crew = crew
         self._desk = desk
-        self._lanes = lanes
-        self._held = sessions
         self._observers = observers
         self._stop = trio.Event()
         self._serving = False
-        self.sessions = SessionStore(crew.journal, sessions, lanes, desk.engine.clock)
+        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock)
 
     @property
     def reports(self) -> tuple[PluginReport, ...]:
@@ -123,7 +119,7 @@ class App:
         `TurnRefused`, `TurnFailed`, `InvalidResult`, `JournalUnavailable`. Cancelled: journalled as cancelled.
         """
         wanted = Wanted(returns) if returns is not None else None
-        held = await self._held.get(session or new_id())
+        held = await self._desk.sessions.get(session or new_id())
         name = self._agent_name(agent, held)
         message = self._message(content, principal)
         order = Order(
@@ -136,9 +132,12 @@ class App:
         ended = await self._run_turn(held, name, message, order)
         if ended.outcome != "answered":
             raise _error_of(ended, held, wanted)
-        if wanted is not None:
-            return wanted.value  # type: ignore[return-value]  # an accepted answer has set it
         answer = ended.answer or _last_message(held)
+        if wanted is not None:
+            wrong = wanted.fault(answer.text)  # once more: a policy may have revised it
+            if wrong:
+                raise InvalidResult(wrong, session=held.state.id, turn=ended.turn, text=answer.text)
+            return wanted.value  # type: ignore[return-value]  # an accepted answer has set it
         return Reply(answer.text, answer, held.state.id, ended.turn, ended.usage)
 
     async def _run_turn(self, held: Session, agent: str, message: Message, order: Order) -> ev.TurnEnded:
@@ -146,16 +145,14 @@ class App:
         accepted = ev.MessageAccepted(message=message, at=desk.engine.clock())
         held.users += 1
         try:
-            held = await desk.take(held, accepted, agent)
-            ticket = self._lanes.enter(held.state.id)
+            await desk.take(held, accepted, agent)
+            ticket = self._desk.lanes.enter(held.state.id)
             try:
                 if not ticket.granted:
                     await self._wait_place(ticket, held, order)
-                if held.stale:
-                    await held.reload()
-                return await desk.settle(held, order)
+                return await desk.settle(held, order, waited_for=True)
             finally:
-                self._lanes.leave(ticket)
+                self._desk.lanes.leave(ticket)
         finally:
             held.users -= 1
 
@@ -178,7 +175,7 @@ class App:
     @staticmethod
     def _message(content: str | Sequence[Part], principal: Principal | None) -> Message:
         origin = Origin("host", principal=principal.id) if principal is not None else HOST
-        parts = (Text(content, origin),) if isinstance(content, str) else stamp(tuple(content), origin)
+        parts = stamp((Text(content),) if isinstance(content, str) else content, origin)
         return Message("user", parts, author=principal)
 
     # -- serving

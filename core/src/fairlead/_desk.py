@@ -13,11 +13,11 @@ from attrs import astuple, evolve
 
 from fairlead import _events as ev
 from fairlead._contracts import Inbox
-from fairlead._message import Data, Message, Origin, stamp
+from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
 from fairlead._turn import Engine, Order, Turn
 from fairlead._work import Draft, Inbound, Receipt
-from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, VersionConflict
+from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,8 +54,8 @@ class Desk:
     ) -> None:
         self.engine = engine
         self._journal = journal
-        self._sessions = sessions
-        self._lanes = lanes
+        self.sessions = sessions
+        self.lanes = lanes
         self._router = router
         self._outbox = outbox
         self._observers = observers
@@ -67,7 +67,7 @@ class Desk:
 
     # -- in
 
-    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> Session:
+    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
         """Journal a message. `DuplicateKey`, `JournalUnavailable`; another writer is waited out."""
         for _ in range(_TRIES):
             events: tuple[ev.Event, ...] = (accepted,)
@@ -77,16 +77,10 @@ class Desk:
                 started = ev.SessionStarted(agent=agent, address=accepted.address, owner=owner, at=accepted.at)
                 events = (started, accepted)
             try:
-                await session.append(*events)
+                return await session.append(*events)
             except VersionConflict:
-                session = await self._sessions.get(session.state.id)
-            else:
-                return session
-        raise JournalUnavailable(
-            f"session {session.state.id!r} was written by others {_TRIES} times in a row",
-            session=session.state.id,
-            next_step="send the message again",
-        )
+                await session.reload()
+        raise _overrun(session.state.id)
 
     async def receive(self, inbound: Inbound) -> Receipt:
         """The inbox of all channels: check, route, journal, and start the turn's task."""
@@ -95,7 +89,7 @@ class Desk:
         _check_inbound(inbound, self.engine.limits.message_bytes)
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
-        session = await self._sessions.get(self._router.session_for(agent, address))
+        session = await self.sessions.get(self._router.session_for(agent, address))
         if len(session.state.queue) > self.engine.limits.queue:
             self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
             notice = f"{len(session.state.queue)} messages are waiting already; this one was not taken."
@@ -111,7 +105,7 @@ class Desk:
             at=self.engine.clock(),
         )
         try:
-            session = await self.take(session, accepted, agent)
+            await self.take(session, accepted, agent)
         except DuplicateKey as error:
             return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
         self.start(session, inbound.work_class, message.id)
@@ -121,26 +115,48 @@ class Desk:
 
     def start(self, session: Session, work_class: WorkClass, message: str | None) -> None:
         """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
-        ticket = self._lanes.enter(session.state.id, work_class)
+        ticket = self.lanes.enter(session.state.id, work_class)
         self.busy += 1
         self._turns.start_soon(self._serve, session, ticket, message)
 
     async def resume(self, name: str) -> None:
         """Go on with a session that a dead process left."""
-        session = await self._sessions.get(name)
-        self._sessions.drop(name)  # what was folded before may be older than what the dead process wrote
-        session = await self._sessions.get(name)
+        session = await self.sessions.get(name)
+        await session.reload()  # what was folded before may be older than what the dead process wrote
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
-    async def settle(self, session: Session, order: Order) -> ev.TurnEnded:
-        """Run one turn in the lane that the caller holds, who waits for it: its cancellation is the turn's end."""
-        turn = Turn(self.engine, session, order)
-        try:
-            return await turn.run()
-        except trio.Cancelled:
-            await self.give_up(turn)
-            raise
+    async def settle(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded:
+        """Run one turn in the lane that the caller holds.
+
+        Cancelled from outside, it ends where somebody `waited_for` it, and else stays open for the next process. Where
+        another process wrote to the session meanwhile, it begins again with what is there now. `TurnCancelled`: the
+        message is there no more.
+        """
+        for _ in range(_TRIES):
+            if session.stale:
+                await session.reload()
+            if order.messages[0] not in session.state.queue:
+                return await self._ended_elsewhere(session.state.id, order.messages[0])
+            left = session.state.turn
+            if left is not None and left.messages != order.messages:
+                await self._serve_one(session, left.messages)  # what a dead process left comes to its end first
+            turn = Turn(self.engine, session, order)
+            try:
+                return await turn.run()
+            except VersionConflict:
+                session.stale = True
+            except trio.Cancelled:
+                if waited_for:
+                    await self.give_up(turn)
+                raise
+        raise _overrun(session.state.id)
+
+    async def _ended_elsewhere(self, name: str, message: str) -> ev.TurnEnded:
+        for record in reversed(await self._journal.read(name)):
+            if isinstance(record.event, ev.TurnEnded) and message in record.event.messages:
+                return record.event
+        raise TurnCancelled("the message was erased, or rolled back, before its turn came", session=name)
 
     async def give_up(self, turn: Turn) -> None:
         """Journal that a turn was cancelled; but one that the app's stop cut off is left for the next process."""
@@ -161,7 +177,7 @@ class Desk:
 
     def cancel(self, name: str) -> bool:
         """Cancel the turn that runs in a session."""
-        session = self._sessions.peek(name)
+        session = self.sessions.peek(name)
         if session is None or session.scope is None:
             return False
         session.scope.cancel()
@@ -175,7 +191,8 @@ class Desk:
         session.users += 1
         try:
             await ticket.wait()
-            session = await self._fresh(session)
+            if session.stale:
+                await session.reload()
             if message is None:
                 await self._serve_rest(session)
             elif message in session.state.queue:
@@ -186,7 +203,7 @@ class Desk:
             text = f"a turn broke with {type(error).__name__}: {error}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
         finally:
-            self._lanes.leave(ticket)
+            self.lanes.leave(ticket)
             session.users -= 1
             self.busy -= 1
             if not self.busy:
@@ -207,8 +224,7 @@ class Desk:
         if channel is not None and address is not None and channel.capabilities.streaming:
             ended = await self._settle_shown(session, messages, channel, address)
         else:
-            # Cancelled from outside, the app is being closed: the turn stays open for the next process.
-            ended = await Turn(self.engine, session, Order(messages)).run()
+            ended = await self.settle(session, Order(messages), waited_for=False)
         await self._outbox.deliver(session, ended.turn)
 
     async def _settle_shown(
@@ -216,17 +232,17 @@ class Desk:
     ) -> ev.TurnEnded:
         """A turn whose growing answer the channel shows."""
         accepted = session.state.queue[messages[0]]
-        turn = Turn(self.engine, session, Order(messages))
-        board = DraftBoard(
-            channel, Draft(turn.id, address, in_reply_to=accepted.external_id), session.state.id, self._observers
-        )
+        left = session.state.turn
+        turn = left.id if left is not None and left.messages == messages else new_id()
+        draft = Draft(turn, address, in_reply_to=accepted.external_id)
+        board = DraftBoard(channel, draft, session.state.id, self._observers)
         board.author = accepted.message.author
-        turn.order = Order(messages, emit=board.emit, progress=board.progress)
+        order = Order(messages, emit=board.emit, progress=board.progress, turn=turn)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)
             try:
-                ended = await turn.run()
+                ended = await self.settle(session, order, waited_for=False)
             except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             nursery.cancel_scope.cancel()
@@ -234,9 +250,6 @@ class Desk:
             raise failure
         await board.finish()
         return ended
-
-    async def _fresh(self, session: Session) -> Session:
-        return await self._sessions.get(session.state.id) if session.stale else session
 
 
 _LAST_WORDS = 5.0
@@ -264,6 +277,11 @@ class ChannelInbox(Inbox):
         await trio.lowlevel.checkpoint()
         cancelled = [self._desk.cancel(name) for name in self._desk.session_at(address)]
         return any(cancelled)
+
+
+def _overrun(session: str) -> JournalUnavailable:
+    problem = f"session {session!r} was written by others {_TRIES} times in a row"
+    return JournalUnavailable(problem, session=session, next_step="send the message again")
 
 
 def _key(inbound: Inbound) -> str:

@@ -64,28 +64,17 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
     try:
         await hire(crew, config, hands, VolatileMemory(clock))
         engine = _engine(config, crew, watchers, clock, own_tools)
+        # Before the nurseries, which would put its error into a group.
         router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
         async with trio.open_nursery() as background, trio.open_nursery() as turns:
-            sessions = Sessions(crew.journal, watchers.publish if crew.observers else None)
-            lanes = Lanes(config.lanes)
-            outbox = Outbox(crew.channels, clock, watchers.raise_notice)
-            desk = Desk(
-                engine,
-                journal=crew.journal,
-                sessions=sessions,
-                lanes=lanes,
-                router=router,
-                outbox=outbox,
-                observers=watchers,
-                turns=turns,
-            )
+            desk = _desk(engine, crew, router, Lanes(config.lanes), watchers, turns)
             for observer in crew.observers:
                 background.start_soon(watchers.run, observer, watchers.subscribe(observer))
             for report in crew.reports:
                 if report.error is not None:
                     watchers.raise_notice(report.plugin, report.error.problem, level="error")
             try:
-                yield App(config, crew, desk, lanes, sessions, watchers)
+                yield App(config, crew, desk, watchers)
             except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             desk.stopping = True  # what is cut off now is left for the next process
@@ -105,6 +94,19 @@ def _configuration(config: Config | str | Path | None) -> Config:
     from fairlead._config_file import load  # noqa: PLC0415  # a host that builds its configuration needs no TOML
 
     return load(config)
+
+
+def _desk(engine: Engine, crew: Crew, router: Router, lanes: Lanes, watchers: Observers, turns: trio.Nursery) -> Desk:
+    return Desk(
+        engine,
+        journal=crew.journal,
+        sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
+        lanes=lanes,
+        router=router,
+        outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
+        observers=watchers,
+        turns=turns,
+    )
 
 
 def _engine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import trio
@@ -146,6 +147,9 @@ class DraftBoard:
             self._observers.show(self._session, ev.DraftShown(draft=draft, principal=self.author))
         try:
             await self._channel.preview(draft)
+        except trio.Cancelled:
+            self._changed.set()  # it may not have been seen: `finish` shows it
+            raise
         except Exception as error:  # noqa: BLE001  # a preview that fails costs the preview only
             self._observers.raise_notice(f"channels/{self._channel.name}", f"preview raised {error!r}")
             return False
@@ -175,7 +179,7 @@ def _in_words(part: Part) -> str:
     if isinstance(part, Text):
         return part.text
     if isinstance(part, Data):
-        return str(part.value)
+        return json.dumps(part.value, ensure_ascii=False)
     name = getattr(part, "name", "") or getattr(part, "alt", "") or part.media_type
     return f"[{name}: {part.url}]" if part.url else f"[{name}: this channel cannot show it]"
 
@@ -185,24 +189,23 @@ def split_text(text: str, limit: int | None) -> list[str]:
 
     A base character keeps its combining marks and joiners. Joined with the white space at the cuts they are the text.
     """
-    if limit is None or len(text) <= limit:
-        return [text]
+    if not limit:
+        return [text] if text.strip() else []
     pieces = []
     while len(text) > limit:
         end = next((at for mark in ("\n\n", "\n", " ") if (at := text.rfind(mark, limit // 2, limit + 1)) > 0), 0)
         if not end:
-            end = limit
-            while end > limit // 2 and _clings(text[end]):
-                end -= 1
+            end = next((at for at in range(limit, limit // 2, -1) if not _clings(text, at)), limit)
         pieces.append(text[:end].rstrip())
         text = text[end:].lstrip()
-    if text:
-        pieces.append(text)
-    return [piece for piece in pieces if piece]
+    pieces.append(text)
+    return [piece for piece in pieces if piece.strip()]
 
 
-def _clings(char: str) -> bool:
-    """Whether a character belongs to the one before it: combining marks, joiners, variation selectors, skin tones."""
+def _clings(text: str, at: int) -> bool:
+    """Whether a character belongs to the one before it: a mark, a skin tone, either side of a joiner."""
     import unicodedata  # noqa: PLC0415  # 1 MB of tables that only splitting needs
 
-    return bool(unicodedata.combining(char)) or char in "\u200d\ufe0e\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff"
+    char = text[at]
+    joined = "\u200d" in (char, text[at - 1])
+    return joined or unicodedata.category(char)[0] == "M" or "\U0001f3fb" <= char <= "\U0001f3ff"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
 import trio
@@ -11,6 +12,7 @@ from attrs import define, field
 
 from fairlead import _events as ev
 from fairlead._message import Message, ToolCall, ToolResult, Usage
+from fairlead.errors import DuplicateKey
 
 if TYPE_CHECKING:
     from fairlead._contracts import Journal
@@ -34,8 +36,7 @@ class History(Sequence[Item]):
         return self._length
 
     def __iter__(self) -> Iterator[Item]:
-        items = self._items
-        return iter(items) if len(items) == self._length else iter(items[: self._length])
+        return islice(self._items, self._length)
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
@@ -81,8 +82,6 @@ class SessionState:
     id: str
     version: int = 0
     agent: str = ""
-    owner: str = ""
-    address: Address | None = None
     items: list[Item] = field(factory=list)
     queue: dict[str, ev.MessageAccepted] = field(factory=dict)
     """Accepted messages whose turn has not ended, in order."""
@@ -101,16 +100,18 @@ class SessionState:
 
 def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
     """The state after all records. What lies behind a rollback is left out."""
-    kept: list[ev.Record] = []
-    for record in records:
-        if isinstance(record.event, ev.RolledBack):
-            to_version = record.event.to_version
-            kept = [earlier for earlier in kept if earlier.version <= to_version]
+    kept: list[ev.Event] = []
+    place = len(records)
+    while place:  # from the end, so that a rollback may bring back what an earlier one hid
+        place -= 1
+        event = records[place].event
+        if isinstance(event, ev.RolledBack):
+            place = min(place, event.to_version)
         else:
-            kept.append(record)
+            kept.append(event)
     state = SessionState(session)
-    for record in kept:
-        apply(state, record.event)
+    for event in reversed(kept):
+        apply(state, event)
     state.version = records[-1].version if records else 0
     return state
 
@@ -123,7 +124,7 @@ def apply(state: SessionState, event: ev.Event) -> None:
 
 
 def _started(state: SessionState, event: ev.SessionStarted) -> None:
-    state.agent, state.address, state.owner = event.agent, event.address, event.owner
+    state.agent = event.agent
 
 
 def _accepted(state: SessionState, event: ev.MessageAccepted) -> None:
@@ -227,7 +228,7 @@ class Session:
         self._noted.append(event)
 
     async def append(self, *events: ev.Event) -> None:
-        """Make what was noted and these events durable. After any error the session is stale."""
+        """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale."""
         while self._busy:
             if self._lot is None:
                 self._lot = trio.lowlevel.ParkingLot()
@@ -235,13 +236,15 @@ class Session:
         state = self.state
         for event in events:
             apply(state, event)
-        if self._noted:
-            events = (*self._noted, *events)
-            self._noted.clear()
+        noted, self._noted = self._noted, []
+        written = (*noted, *events)
         before = state.version
         self._busy = True
         try:
-            state.version = await self._journal.append(state.id, before, events, pending=state.pending)
+            state.version = await self._journal.append(state.id, before, written, pending=state.pending)
+        except DuplicateKey:
+            self._take_back(events, noted)
+            raise
         except BaseException:
             self.stale = True
             raise
@@ -250,8 +253,16 @@ class Session:
             if self._lot is not None:
                 self._lot.unpark()
         if self._publish is not None:
-            for step, event in enumerate(events, before + 1):
+            for step, event in enumerate(written, before + 1):
                 self._publish(ev.Record(state.id, step, event))
+
+    def _take_back(self, events: Sequence[ev.Event], noted: list[ev.Event]) -> None:
+        """A message came twice and was not written. A turn that runs here must not feel it."""
+        self._noted[:0] = noted
+        for event in events:
+            if isinstance(event, ev.MessageAccepted):
+                del self.state.queue[event.message.id]
+        self.stale = self.stale or self.state.version == 0
 
     async def reload(self) -> None:
         """Fold the journal again."""
@@ -293,7 +304,10 @@ class Sessions:
         return self._cached.get(name)
 
     def drop(self, name: str) -> None:
-        self._cached.pop(name, None)
+        """Forget a session that was erased; who still holds it must read it again."""
+        session = self._cached.pop(name, None)
+        if session is not None:
+            session.stale = True
 
     def _forget(self) -> None:
         for name in list(self._cached)[: self._capacity // 10 + 1]:

@@ -76,6 +76,8 @@ class SessionStore:
     async def rollback(self, session: str, to: int) -> int:
         """Continue from version `to`; the new version. What lies between stays readable in the journal.
 
+        Messages that wait for their turn go on waiting.
+
         `JournalError`: there is no such version, or it lies inside a turn.
         """
         ticket = self._lanes.enter(session)
@@ -91,7 +93,10 @@ class SessionStore:
                     next_step=f"fairlead sessions rollback {session} --to {clean}",
                 )
             held = await self._sessions.get(session)
-            await held.append(ev.RolledBack(to_version=to, at=self._clock()))
+            state = held.state
+            begun = state.turn.messages if state.turn is not None else ()
+            waiting = [_without_key(accepted) for accepted in state.queue.values() if accepted.message.id not in begun]
+            await held.append(ev.RolledBack(to_version=to, at=self._clock()), *waiting)
             await held.reload()
             return held.state.version
         finally:
@@ -110,8 +115,9 @@ class SessionStore:
         ticket = self._lanes.enter(session)
         try:
             await ticket.wait()
+            erased = await self._journal.erase(session)
             self._sessions.drop(session)
-            return await self._journal.erase(session)
+            return erased
         finally:
             self._lanes.leave(ticket)
 

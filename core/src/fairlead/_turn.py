@@ -17,7 +17,7 @@ from fairlead._leaf import leaf
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import ModelRequest, Progress, Review
-from fairlead.errors import ProviderError, TurnFailed
+from fairlead.errors import ProviderError, TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +58,8 @@ class Order:
     model: str = ""
     """An explicit choice, which has no fallback unless it is an alias."""
     output_schema: Mapping[str, Any] | None = None
+    turn: str = ""
+    """The id of the turn, where whoever starts it must know it before."""
     accept: Callable[[str], str] | None = None
     """Says what is wrong with an answer's text; empty where it will do."""
 
@@ -76,7 +78,7 @@ class Turn:
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
         self._engine = engine
         self._session = session
-        self.order = order
+        self._order = order
         state = session.state
         self._accepted = [state.queue[message] for message in order.messages]
         first = self._accepted[0]
@@ -86,9 +88,11 @@ class Turn:
         self._agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
         self._tools = engine.tools.specs(self._agent)
         resumes = state.turn is not None and state.turn.messages == order.messages
-        self.id = state.turn.id if resumes and state.turn is not None else new_id()
+        self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
         self._begun: set[str] = set() if not resumes or state.turn is None else set(state.turn.calls)
         """Calls that may have had an effect."""
+        self._steps = 0
+        """Answers that the turn had when the model was last asked."""
 
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
@@ -116,7 +120,7 @@ class Turn:
     ) -> ev.TurnEnded:
         """Journal the end: calls without a result get one, so that no call is ever left open."""
         session, now = self._session, self._engine.clock()
-        if session.stale:
+        if session.stale and outcome != "answered":
             await session.reload()
         turn = session.state.turn
         if turn is not None and turn.id != self.id:
@@ -134,7 +138,7 @@ class Turn:
                 usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
-            messages=self.order.messages,
+            messages=self._order.messages,
             outcome=outcome,
             answer=answer,
             address=self._address,
@@ -143,8 +147,32 @@ class Turn:
             usage=usage,
             at=now,
         )
-        await session.append(*events, *results, ended)
+        await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
+
+    async def _append(self, *happened: ev.Event, own: bool = True) -> None:
+        """Append, after others too. `VersionConflict`: `own` events have no place, as the turn is open no more."""
+        session = self._session
+        for last in (False, False, False, True):
+            if session.stale:
+                await session.reload()
+            if own and not self._fits(happened[0]):
+                raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
+            try:
+                return await session.append(*happened)
+            except VersionConflict:
+                if last:
+                    raise
+        return None
+
+    def _fits(self, event: ev.Event) -> bool:
+        """Whether an event has its place in the turn as the journal has it now."""
+        turn = self._session.state.turn
+        if turn is None or turn.id != self.id:
+            return False
+        if isinstance(event, ev.ToolReturned):
+            return event.result.call in turn.calls
+        return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
 
     def _left_as(self, call: ToolCall) -> str:
         if call.id not in self._begun:
@@ -170,7 +198,7 @@ class Turn:
             if not wrong:
                 return await self._answer(answered)
             correction = ev.Corrected(turn=self.id, message=Message("user", (Text(wrong, HOST),)), at=self._now())
-            await self._session.append(self._answered_event(answered), correction)
+            await self._append(self._answered_event(answered), correction)
             self._check_corrections(wrong)
 
     # -- the beginning
@@ -187,7 +215,7 @@ class Turn:
                 if decision.effect == "revise":
                     revised.append(evolve(decision.subject, id=accepted.message.id))
         self._session.note(
-            ev.TurnStarted(turn=self.id, messages=self.order.messages, revised=tuple(revised), at=self._now())
+            ev.TurnStarted(turn=self.id, messages=self._order.messages, revised=tuple(revised), at=self._now())
         )
         return None
 
@@ -199,7 +227,8 @@ class Turn:
     # -- the model
 
     async def _ask_model(self) -> Answered:
-        order, engine, session = self.order, self._engine, self._session
+        order, engine, session = self._order, self._engine, self._session
+        self._steps = session.state.turn.steps if session.state.turn is not None else 0
         try:
             chain = engine.models.resolve(order.model or self._agent.model)
         except Exception as error:
@@ -261,7 +290,7 @@ class Turn:
         message = answered.message
         if not message.parts or not (message.text.strip() or len(message.parts) > 1 or not _is_text(message)):
             return "Your answer was empty. Answer the last message, or use a tool."
-        return self.order.accept(message.text) if self.order.accept is not None else ""
+        return self._order.accept(message.text) if self._order.accept is not None else ""
 
     async def _answer(self, answered: Answered) -> ev.TurnEnded:
         event = self._answered_event(answered)
@@ -284,7 +313,7 @@ class Turn:
         events: list[ev.Event] = []
         for call in answered.message.calls:
             await self._prepare(call, ready, events)
-        await self._session.append(self._answered_event(answered), *events)
+        await self._append(self._answered_event(answered), *events)
         self._check_corrections("the arguments of tool calls stayed invalid")
         await self._run_all(ready)
 
@@ -300,7 +329,8 @@ class Turn:
                 events.append(self._returned(result_of(call, "unknown", text)))
             else:
                 await self._prepare(call, ready, events)
-        await self._session.append(*events)
+        if events:
+            await self._append(*events)
         await self._run_all(ready)
 
     async def _prepare(self, call: ToolCall, ready: list[_Ready], events: list[ev.Event]) -> None:
@@ -365,14 +395,14 @@ class Turn:
             self._principal,
             engine.recall,
             engine.clock,
-            (lambda detail: self._show(call, "running", detail)) if self.order.progress is not None else None,
+            (lambda detail: self._show(call, "running", detail)) if self._order.progress is not None else None,
         )
         started = trio.current_time()
         result, full = await engine.tools.run(entry, call, context)
         if engine.policy.watches("tool_result"):
             result, full = await self._review_result(result, full, entry)
         self._show(call, "failed" if result.error else "done", result.text)
-        await self._session.append(self._returned(result, full, trio.current_time() - started))
+        await self._append(self._returned(result, full, trio.current_time() - started))
 
     async def _review_result(self, result: ToolResult, full: str, entry: ToolEntry) -> tuple[ToolResult, str]:
         decision = await self._engine.policy.decide(self._review("tool_result", result, entry))
@@ -392,8 +422,8 @@ class Turn:
         return self._engine.clock()
 
     def _show(self, call: ToolCall, status: Any, detail: str) -> None:
-        if self.order.progress is not None:
-            self.order.progress(Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments))
+        if self._order.progress is not None:
+            self._order.progress(Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments))
 
     def _review(self, boundary: Any, subject: Any, entry: ToolEntry | None = None) -> Review:
         tool = entry.spec if entry is not None else None
