@@ -448,6 +448,26 @@ async def test_question_that_waits_in_an_erased_session_is_cancelled(autojump_cl
     assert 1 == len(provider.requests)
 
 
+async def test_question_that_is_given_up_does_not_bring_back_an_erased_session() -> None:
+    """Not even the end of its turn is written."""
+    async with fairlead.open(providers=[echo()]) as app:
+        await talk(app, "secret")
+        lanes = app.sessions._lanes  # noqa: SLF001  # so that the erasure comes while the question waits
+        before = lanes.enter("s")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.sessions.erase, "s")
+            await trio.testing.wait_all_tasks_blocked()
+            between = lanes.enter("s")
+            async with trio.open_nursery() as asking:
+                asking.start_soon(talk, app, "second")
+                await trio.testing.wait_all_tasks_blocked()
+                lanes.leave(before)
+                await trio.testing.wait_all_tasks_blocked()
+                asking.cancel_scope.cancel()
+            lanes.leave(between)
+        assert [] == list(await app.sessions.list())
+
+
 async def test_whole_text_of_a_result_is_kept() -> None:
     """Where it was cut for the model, and where it was not; an unknown call is an error."""
     long = "".join(f"line {number}\n" for number in range(100))

@@ -141,6 +141,7 @@ class Desk:
             left = session.state.turn
             if left is not None and left.messages != order.messages:
                 await self._serve_one(session, left.messages)  # what a dead process left comes to its end first
+                continue
             turn = Turn(self.engine, session, order)
             try:
                 return await turn.run()

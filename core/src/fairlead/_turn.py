@@ -147,7 +147,8 @@ class Turn:
             usage=usage,
             at=now,
         )
-        await self._append(*events, *results, ended, own=outcome == "answered")
+        if outcome == "answered" or self._order.messages[0] in session.state.queue:  # else it was erased
+            await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
 
     async def _append(self, *happened: ev.Event, own: bool = True) -> None:
