@@ -96,11 +96,9 @@ def fields_of(base: type) -> Iterator[tuple[str, str]]:
     written = vars(base).get("__annotations__", {})
     for one in attrs.fields(base) if attrs.has(base) else ():
         default = "" if one.default is attrs.NOTHING else f" = {shown(one.default)}"
+        keyword = " (keyword)" if one.kw_only else ""
         if not one.inherited:
-            yield (
-                one.name,
-                f"{one.name}: {annotation(written.get(one.name, one.type))}{default}{' (keyword)' if one.kw_only else ''}",
-            )
+            yield one.name, f"{one.name}: {annotation(written.get(one.name, one.type))}{default}{keyword}"
 
 
 def members_of(base: type) -> Iterator[tuple[str, str]]:
