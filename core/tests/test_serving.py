@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,35 +9,14 @@ import trio
 from attrs import frozen
 
 import fairlead
-from fairlead import Capabilities, Delivery, Principal, Text, errors, events
-from fairlead._journal import VolatileMemory
+from fairlead import Capabilities, Delivery, Principal, Text, errors, events, wire
 from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, Limits
-from fairlead.testing import CapturingChannel, CountingTool, RecordingObserver, ScriptedProvider, calls
+from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
 
 IDEMPOTENT = Capabilities(idempotency=True)
 
-
-@asynccontextmanager
-async def serving(config: Config | None = None, **workers: Any) -> AsyncIterator[fairlead.App]:
-    """An app whose channels run."""
-    async with fairlead.open(config, **workers) as app, trio.open_nursery() as nursery:
-        nursery.start_soon(app.serve)
-        yield app
-        app.stop()
-
-
-async def of_kind(app: fairlead.App, session: str, kind: type[Any]) -> list[Any]:
-    return [record.event for record in await app.sessions.records(session) if isinstance(record.event, kind)]
-
-
-async def settled(check: Callable[[], Awaitable[bool]]) -> None:
-    """Give other tasks their turn until it is so; bounded."""
-    for _ in range(2000):
-        if await check():
-            return
-        await trio.lowlevel.checkpoint()
-    raise AssertionError("it never came to be")
+from .served import Surviving, delivered, of_kind, serving, settled, settled_in_time
 
 
 async def test_message_is_answered_once_and_its_delivery_is_known() -> None:
@@ -53,10 +30,6 @@ async def test_message_is_answered_once_and_its_delivery_is_known() -> None:
         await settled(lambda: delivered(app, receipt.session))
         assert "sent" == (await of_kind(app, receipt.session, events.AnswerDelivered))[0].status
     assert 1 == len(channel.sent)
-
-
-async def delivered(app: fairlead.App, session: str) -> bool:
-    return bool(await of_kind(app, session, events.AnswerDelivered))
 
 
 async def test_same_external_event_is_one_turn() -> None:
@@ -240,14 +213,6 @@ async def test_outcome_of_a_send(case: Sending, autojump_clock: object) -> None:
     assert len(channel.sent) <= 1
 
 
-async def settled_in_time(app: fairlead.App, session: str) -> None:
-    for _ in range(1000):
-        if await delivered(app, session):
-            return
-        await trio.sleep(1)
-    raise AssertionError("nothing was delivered in 1,000 s")
-
-
 async def test_long_answer_is_split_at_spaces() -> None:
     """Nothing is lost; each piece fits."""
     text = " ".join(f"word{number}" for number in range(200))
@@ -332,121 +297,80 @@ async def test_observer_that_lags_is_dropped_with_a_notice() -> None:
     assert ("observers/stuck", "dropped: it lagged by 1000 events") == (notice.subject, notice.detail)
 
 
-# -- what survives a process
+async def test_message_that_waits_can_be_cancelled() -> None:
+    """Between its acceptance and its turn: the turn begins and ends as cancelled, with a notice."""
+    channel, provider = CapturingChannel(), ScriptedProvider(["never", "next"])
+    async with serving(providers=[provider], channels=[channel]):
+        await channel.say("hi")
+        assert await channel.cancel() is True
+        assert "notice" == (await channel.next()).kind
+        await channel.say("again")
+        assert "answer" == (await channel.next()).kind
 
 
-class Surviving(VolatileMemory):
-    """A journal that outlives its process, which dies at a chosen append: before it is written, or after."""
+async def test_fault_of_the_core_ends_the_turn_with_a_notice() -> None:
+    """What cannot be journalled is such a fault: the message has an end, and the session goes on."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = 10**9
-        journal = self.journal
-        assert journal is not None
-        write = journal.append
+    def odd(review: fairlead.Review) -> list[fairlead.Verdict]:
+        assert isinstance(review.subject, fairlead.Message)
+        bad = fairlead.Message("user", (fairlead.Data(object()),)) if review.subject.text == "odd" else review.subject
+        return [fairlead.Verdict("revise", "odd", revised=bad)]
 
-        async def append(*args: Any, **options: Any) -> int:
-            self.left -= 1
-            if self.left == 0:
-                await trio.sleep_forever()  # never acknowledged: the process is gone
-            return await write(*args, **options)
-
-        async def claim() -> list[str]:
-            return [info.id for info in await journal.sessions() if info.pending]
-
-        journal.append, journal.claim = append, claim  # type: ignore[method-assign]  # the seam where the process dies
-
-
-@pytest.mark.parametrize("effect", ["read", "idempotent", "once"])
-@pytest.mark.parametrize("step", range(1, 8))
-@pytest.mark.parametrize("capabilities", [Capabilities(), IDEMPOTENT])
-async def test_process_that_dies_at_any_append_loses_nothing(
-    effect: Any, step: int, capabilities: Capabilities, autojump_clock: object
-) -> None:
-    """Accepted is answered, by whoever comes next; a `once` tool runs at most once, and nothing is said twice."""
+    channel, observer = CapturingChannel(), RecordingObserver()
     memory = Surviving()
-    memory.left = step
-    tool = CountingTool("act", "done", effect=effect)
-    channel = CapturingChannel(capabilities=capabilities)
-    accepted = False
+    journal = memory.journal
+    assert journal is not None
+    write = journal.append
 
-    def provider() -> ScriptedProvider:
-        def answer(request: fairlead.ModelRequest) -> Any:
-            last = request.history[-1]
-            return calls(("act", {})) if isinstance(last, fairlead.Message) else f"it is {last.error or last.text}"
+    async def append(session: str, version: int, happened: Any, *, pending: bool) -> int:
+        for event in happened:
+            wire.encode_event(event)
+        return await write(session, version, happened, pending=pending)
 
-        return ScriptedProvider([answer], repeat=True)
-
-    with trio.move_on_after(10):
-        async with serving(providers=[provider()], tools=[tool], channels=[channel], memories=[memory]):
-            await channel.say("go", external_id="e1")
-            accepted = True
-            await trio.sleep_forever()
-    memory.left = 10**9
-    async with serving(providers=[provider()], tools=[tool], channels=[channel], memories=[memory]) as app:
-        if not accepted:
-            await channel.say("go", external_id="e1")
-        session = (await app.sessions.list())[0].id
-        await settled_in_time(app, session)
-        records = await app.sessions.records(session)
-        state = fold(session, records)
-        delivery = (await of_kind(app, session, events.AnswerDelivered))[0]
-    assert not state.pending
-    assert 1 == len([record for record in records if isinstance(record.event, events.TurnEnded)])
-    assert len(channel.sent) <= 1
-    if delivery.status == "sent":
-        assert 1 == len(channel.sent)
-    if effect == "once":
-        assert len(tool.calls) <= 1
-    else:
-        assert len(tool.calls) >= 1
+    journal.append = append  # type: ignore[method-assign, assignment]  # a journal that writes, as all but this one do
+    policy = FakePolicy(odd, boundaries=["message_in"])
+    workers: dict[str, Any] = {"providers": [ScriptedProvider(["ok"], repeat=True)], "channels": [channel]}
+    async with serving(policies=[policy], observers=[observer], memories=[memory], **workers):
+        await channel.say("odd")
+        sent = await channel.next()
+        assert ("notice", "An internal error ended the turn.") == (sent.kind, sent.parts[0].text)  # type: ignore[union-attr]  # a text part
+        await channel.say("even")
+        assert "answer" == (await channel.next()).kind
 
 
-async def test_unknown_outcome_is_told_to_the_model() -> None:
-    """A `once` tool that was running is not repeated; the model learns that nobody knows."""
-    memory = Surviving()
-    provider = ScriptedProvider([calls(("act", {}))])
-
-    async def hang(arguments: object) -> str:
-        await trio.sleep_forever()
-
-    tool = CountingTool("act", hang, effect="once")
+async def test_rollback_to_a_turns_end_sends_nothing_again() -> None:
+    """The answer was then on its way; what became of it is kept."""
     channel = CapturingChannel()
-    with trio.CancelScope() as life:
-        async with serving(providers=[provider], tools=[tool], channels=[channel], memories=[memory]):
-            await channel.say("go")
-            while not tool.calls:
-                await trio.lowlevel.checkpoint()
-            life.cancel()
-            await trio.sleep_forever()
-    second = ScriptedProvider(["I cannot say."])
-    async with serving(providers=[second], tools=[tool], channels=[channel], memories=[memory]):
+    async with serving(providers=[ScriptedProvider(["one", "two", "three"])], channels=[channel]) as app:
+        receipt = await channel.say("1")
         await channel.next()
-    result = second.requests[0].history[-1]
-    assert isinstance(result, fairlead.ToolResult)
-    assert "unknown" == result.error
-    assert 1 == len(tool.calls)
+        await settled(lambda: delivered(app, receipt.session))
+        records = await app.sessions.records(receipt.session)
+        end = next(record.version for record in records if isinstance(record.event, events.TurnEnded))
+        await channel.say("2")
+        await channel.next()
+        await settled(lambda: delivered_times(app, receipt.session, 2))
+        await app.sessions.rollback(receipt.session, end)
+        assert ["1", "one"] == [item.text for item in await app.sessions.history(receipt.session)]
+        state = fold(receipt.session, await app.sessions.records(receipt.session))
+        assert not state.pending
+    assert 2 == len(channel.sent)
 
 
-async def test_answer_waits_for_a_process_that_has_its_channel() -> None:
-    """An app without the channel finishes the turn and leaves the sending."""
-    memory = Surviving()
-    channel = CapturingChannel()
-    async with (
-        fairlead.open(providers=[ScriptedProvider(["x"], delay=1e4)], channels=[channel], memories=[memory]) as app,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(app.serve)
-        receipt = await channel.say("go")
-        nursery.cancel_scope.cancel()
-    async with serving(
-        providers=[ScriptedProvider(["done"])], channels=[CapturingChannel("other")], memories=[memory]
-    ) as app:
-        await settled(lambda: ended(app, receipt.session))
-    assert [] == channel.sent
-    async with serving(providers=[ScriptedProvider([])], channels=[channel], memories=[memory]):
-        assert "done" == (await channel.next()).parts[0].text  # type: ignore[union-attr]  # a text part
+async def delivered_times(app: fairlead.App, session: str, count: int) -> bool:
+    return len(await of_kind(app, session, events.AnswerDelivered)) == count
 
 
-async def ended(app: fairlead.App, session: str) -> bool:
-    return bool(await of_kind(app, session, events.TurnEnded))
+async def test_copy_of_a_conversation_can_be_gone_on_with() -> None:
+    """It has a conversation of its own in the same channel."""
+    channel, provider = CapturingChannel(), ScriptedProvider(["one", "two"])
+    async with serving(providers=[provider], channels=[channel]) as app:
+        receipt = await channel.say("1")
+        await channel.next()
+        await settled(lambda: delivered(app, receipt.session))
+        name = await app.sessions.fork(receipt.session)
+        started = (await of_kind(app, name, events.SessionStarted))[0]
+        again = await channel.say("2", conversation=started.address.conversation)
+        await channel.next()
+    assert name == again.session
+    assert ["1", "one", "2"] == [item.text for item in provider.requests[1].history]

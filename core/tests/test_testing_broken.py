@@ -13,7 +13,6 @@ import trio
 from fairlead import (
     Channel,
     Delivery,
-    Emit,
     Inbound,
     Inbox,
     Memory,
@@ -44,6 +43,7 @@ from fairlead.testing import (
     ToolConformance,
     calls,
 )
+from fairlead.types import Emit
 
 
 async def broken(check: Callable[[Path], Any], tmp_path: Path) -> str:

@@ -84,7 +84,7 @@ async def test_slow_function_moves_to_a_thread() -> None:
 
     def sleepy(seconds: float) -> str:
         threads.append(threading.get_ident())
-        time.sleep(seconds)
+        time.sleep(seconds)  # real time: a function that blocks its thread is the case
         return "slept"
 
     tool = FunctionTool(sleepy)
@@ -101,7 +101,10 @@ async def test_thread_that_hangs_does_not_hold_the_turn() -> None:
 
     def hang() -> str:
         runs.append(1)
-        time.sleep(0.03) if len(runs) == 1 else go_on.wait(60)
+        if len(runs) == 1:
+            time.sleep(0.03)  # real time: a function that blocks its thread is the case
+        else:
+            go_on.wait(60)
         return "late"
 
     tool = FunctionTool(hang)

@@ -9,9 +9,9 @@ import trio
 from attrs import evolve
 
 import fairlead
-from fairlead import Message, ModelAnswer, Review, Text, ToolCall, ToolResult, Verdict, errors, events
-from fairlead.config import Agent, Config, Limits, ModelRef
-from fairlead.testing import CountingTool, FakePolicy, Interrupted, RecordingObserver, ScriptedProvider, calls
+from fairlead import ModelAnswer, Text, ToolCall, ToolResult, errors, events, wire
+from fairlead.config import Agent, Config, Limits
+from fairlead.testing import CountingTool, RecordingObserver, ScriptedProvider, calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -342,204 +342,78 @@ async def test_empty_answer_is_asked_for_again() -> None:
         assert "better" == (await app.ask("hi")).text
 
 
-# -- models
+@pytest.mark.parametrize("where", ["question", "answer", "arguments", "result", "error"])
+async def test_lone_surrogates_are_replaced_wherever_they_come_from(where: str) -> None:
+    """What no UTF-8 can say reaches neither the journal nor the next model call."""
+    bad = "file\udcff"
+
+    def look() -> str:
+        if where == "error":
+            raise errors.ToolError(bad)
+        return bad if where == "result" else "fine"
+
+    arguments = {"x": bad} if where == "arguments" else {}
+    provider = ScriptedProvider([calls(("look", arguments)), bad if where == "answer" else "done"])
+    async with fairlead.open(providers=[provider], tools=[look]) as app:
+        await app.ask(bad if where == "question" else "hi", session="s")
+        for record in await app.sessions.records("s"):
+            wire.encode_event(record.event)
 
 
-def chain(*names: str) -> Config:
-    return Config(models={"default": tuple(ModelRef(name, "script") for name in names)})
-
-
-async def test_fallback_goes_on_to_the_next_model_and_is_journalled() -> None:
-    """An error before the first token hands the question to the next link."""
-    first = ScriptedProvider([errors.Overloaded("busy", provider="a")], name="a")
-    second = ScriptedProvider(["from b"], name="b")
-    async with fairlead.open(chain("a", "b"), providers=[first, second]) as app:
-        assert "from b" == (await app.ask("hi", session="s")).text
-        failures = [r.event for r in await app.sessions.records("s") if isinstance(r.event, events.ModelFailed)]
-    assert [("a", "Overloaded", "busy")] == [(event.provider, event.error, event.detail) for event in failures]
-
-
-async def test_provider_with_a_bug_fails_only_its_link() -> None:
-    """Whatever a provider raises, the next one is asked."""
-    first = ScriptedProvider(
-        [RuntimeError("bug"), ExceptionGroup("g", [errors.RateLimited("slow")])], name="a", repeat=True
-    )
-    second = ScriptedProvider(["from b"], name="b", repeat=True)
-    async with fairlead.open(chain("a", "b"), providers=[first, second]) as app:
-        assert "from b" == (await app.ask("hi", session="s")).text
-        assert "from b" == (await app.ask("hi", session="s")).text
-        failures = [r.event for r in await app.sessions.records("s") if isinstance(r.event, events.ModelFailed)]
-    assert ["RuntimeError", "RateLimited"] == [event.error for event in failures]
-
-
-async def test_explicit_model_has_no_fallback() -> None:
-    """``provider/model`` means that model and no other."""
-    first = ScriptedProvider([errors.Overloaded("busy")], name="a")
-    second = ScriptedProvider(["from b"], name="b")
-    async with fairlead.open(chain("a", "b"), providers=[first, second]) as app:
-        with pytest.raises(errors.TurnFailed, match="busy"):
-            await app.ask("hi", model="a/script")
-    assert 0 == second.answered
-
-
-async def test_broken_stream_is_asked_again_without_showing_it_twice() -> None:
-    """After the first token no other model is asked; the part is journalled and shown once."""
-    first = ScriptedProvider([Interrupted("The answer ", errors.BrokenStream("cut")), "The answer is 4."], name="a")
-    second = ScriptedProvider(["from b"], name="b")
-    shown: list[str] = []
-
-    async def emit(delta: fairlead.Delta) -> None:
-        shown.append(delta.text)
-
-    async with fairlead.open(chain("a", "b"), providers=[first, second]) as app:
-        reply = await app.ask("2 + 2?", session="s", emit=emit)
-        failures = [r.event for r in await app.sessions.records("s") if isinstance(r.event, events.ModelFailed)]
-    assert ("The answer is 4.", "The answer is 4.") == (reply.text, "".join(shown))
-    assert ["The answer "] == [event.partial for event in failures]
-    assert 0 == second.answered
-
-
-async def test_no_model_is_a_clear_failure() -> None:
-    """An app without providers opens; a question says what is missing."""
-    async with fairlead.open() as app:
-        with pytest.raises(errors.TurnFailed, match="no provider is available"):
-            await app.ask("hi")
-
-
-async def test_unknown_model_names_the_known_ones() -> None:
-    """The message says what could have been typed."""
-    async with fairlead.open(providers=[ScriptedProvider(["x"])]) as app:
-        with pytest.raises(
-            errors.TurnFailed, match=r"no model is named 'gpt'; expected one of default, scripted/\.\.\."
-        ):
-            await app.ask("hi", model="gpt")
-
-
-async def test_cost_is_reckoned_from_the_list_of_prices() -> None:
-    """Tokens times price, summed over the calls of a turn."""
-    priced = fairlead.ModelInfo("script", input_price=2.0, output_price=10.0)
-    provider = ScriptedProvider([calls(("add", {"a": 1, "b": 2})), "3"], models=[priced])
+async def test_arguments_with_nan_are_invalid() -> None:
+    """They are no JSON, though Python's reader takes them."""
+    provider = ScriptedProvider([calls(("add", {"a": float("nan"), "b": 1})), "sorry"])
     async with fairlead.open(providers=[provider], tools=[add]) as app:
-        reply = await app.ask("hi")
-    assert (20, 10) == (reply.usage.input_tokens, reply.usage.output_tokens)
-    assert reply.usage.cost == pytest.approx(2 * (10 * 2.0 + 5 * 10.0) / 1e6)
+        await app.ask("hi")
+    result = provider.requests[1].history[-1]
+    assert isinstance(result, ToolResult)
+    assert "invalid" == result.error
 
 
-# -- policy on the path
+async def test_reader_that_fails_costs_only_the_showing() -> None:
+    """An exception of `emit` is not the provider's fault: the answer comes, and is asked for once."""
+
+    async def broken(delta: fairlead.Delta) -> None:
+        raise OSError(delta.text)
+
+    provider = ScriptedProvider(["a b c"], stream="words")
+    async with fairlead.open(providers=[provider]) as app:
+        assert "a b c" == (await app.ask("hi", emit=broken)).text
+    assert 1 == provider.answered
 
 
-async def test_refused_message_never_reaches_a_model() -> None:
-    """The turn ends before it starts, with a notice that names the rule."""
-    policy = FakePolicy(
-        lambda review: [Verdict("deny", "no shouting", reason="please be quiet")], boundaries=["message_in"]
+async def test_session_has_one_agent() -> None:
+    """Another one is not taken in silence."""
+    config = Config(agents=(Agent("a"), Agent("b")))
+    async with fairlead.open(config, providers=[ScriptedProvider(["x"], repeat=True)]) as app:
+        await app.ask("hi", session="s", agent="b")
+        await app.ask("hi", session="s", agent="b")
+        with pytest.raises(errors.ConfigError, match="session 's' is held by agent 'b', not by 'a'"):
+            await app.ask("hi", session="s", agent="a")
+
+
+async def test_two_providers_of_one_name_are_refused() -> None:
+    """Nobody could say which one is meant."""
+    with pytest.raises(ValueError, match="two workers of one kind are named 'scripted'"):
+        async with fairlead.open(providers=[ScriptedProvider(["x"]), ScriptedProvider(["y"])]):
+            pass
+
+
+async def test_function_says_what_its_signature_cannot() -> None:
+    """`fairlead.tool` gives a spec its effect, and leaves a function that can be called."""
+
+    @fairlead.tool(effect="read", name="twice", timeout=3.0, parallel=False)
+    def double(number: int) -> int:
+        """Double it."""
+        return 2 * number
+
+    async with fairlead.open(providers=[ScriptedProvider(["x"])], tools=[double]) as app:
+        spec = app.tools[0]
+    assert ("twice", "Double it.", "read", 3.0, False) == (
+        spec.name,
+        spec.description,
+        spec.effect,
+        spec.timeout,
+        spec.parallel,
     )
-    provider = ScriptedProvider(["never"])
-    async with fairlead.open(providers=[provider], policies=[policy]) as app:
-        with pytest.raises(errors.TurnRefused, match="no shouting") as caught:
-            await app.ask("HI", session="s")
-        assert "app:no shouting" == caught.value.rule
-        assert [] == list(await app.sessions.history("s"))
-    assert 0 == provider.answered
-
-
-async def test_revised_message_is_what_the_model_sees() -> None:
-    """The journal keeps both: what was said and what was passed on."""
-
-    def redact(review: Review) -> list[Verdict]:
-        assert isinstance(review.subject, Message)
-        text = review.subject.text.replace("1234", "[card]")
-        return [Verdict("revise", "redact", revised=evolve(review.subject, parts=(Text(text),)))]
-
-    provider = ScriptedProvider(["ok"])
-    policy = FakePolicy(redact, boundaries=["message_in"])
-    async with fairlead.open(providers=[provider], policies=[policy]) as app:
-        await app.ask("my card is 1234", session="s")
-        accepted = next(r.event for r in await app.sessions.records("s") if isinstance(r.event, events.MessageAccepted))
-    assert "my card is [card]" == provider.requests[0].history[-1].text
-    assert "my card is 1234" == accepted.message.text
-
-
-async def test_answer_that_is_denied_is_not_said() -> None:
-    """The sender gets a notice; nothing of the answer was streamed before."""
-    policy = FakePolicy(lambda review: [Verdict("deny", "secrets")], boundaries=["message_out"])
-    shown: list[str] = []
-
-    async def emit(delta: fairlead.Delta) -> None:
-        shown.append(delta.text)
-
-    async with fairlead.open(providers=[ScriptedProvider(["the password is x"])], policies=[policy]) as app:
-        with pytest.raises(errors.TurnRefused, match="Denied by rule 'secrets'"):
-            await app.ask("tell me", emit=emit)
-    assert [] == shown
-
-
-async def test_revised_answer_is_what_is_said_and_remembered() -> None:
-    """The history has what the person really got."""
-
-    def polish(review: Review) -> list[Verdict]:
-        assert isinstance(review.subject, Message)
-        return [Verdict("revise", "polish", revised=evolve(review.subject, parts=(Text("polished"),)))]
-
-    policy = FakePolicy(polish, boundaries=["message_out"])
-    async with fairlead.open(providers=[ScriptedProvider(["rough"])], policies=[policy]) as app:
-        assert "polished" == (await app.ask("hi", session="s")).text
-        assert ["hi", "polished"] == [item.text for item in await app.sessions.history("s")]
-
-
-async def test_denied_call_names_the_rule_to_the_model() -> None:
-    """The call has a result, the tool was not run, the decision is in the journal."""
-    policy = FakePolicy(lambda review: [Verdict("deny", "no sums", layer="agent")], boundaries=["tool_call"])
-    provider = ScriptedProvider([calls(("add", {"a": 1, "b": 2})), "not allowed"])
-    async with fairlead.open(providers=[provider], tools=[add], policies=[policy]) as app:
-        await app.ask("go", session="s")
-        decided = next(r.event for r in await app.sessions.records("s") if isinstance(r.event, events.Decided))
-    assert ("deny", "no sums", "agent") == (decided.effect, decided.rule, decided.layer)
-    result = provider.requests[1].history[-1]
-    assert isinstance(result, ToolResult)
-    assert ("denied", "Denied by rule 'no sums' of layer 'agent'.") == (result.error, result.text)
-
-
-async def test_revised_call_is_what_runs() -> None:
-    """Revised arguments are validated again before they run."""
-
-    def clamp(review: Review) -> list[Verdict]:
-        assert isinstance(review.subject, ToolCall)
-        return [Verdict("revise", "clamp", revised=evolve(review.subject, arguments={"a": 1, "b": 1}))]
-
-    policy = FakePolicy(clamp, boundaries=["tool_call"])
-    provider = ScriptedProvider([calls(("add", {"a": 100, "b": 200})), "2"])
-    async with fairlead.open(providers=[provider], tools=[add], policies=[policy]) as app:
-        await app.ask("go")
-    assert "2" == provider.requests[1].history[-1].text
-
-
-async def test_result_that_is_denied_is_not_shown_to_the_model() -> None:
-    """A policy can keep a tool's words from the model."""
-    policy = FakePolicy(lambda review: [Verdict("deny", "leak")], boundaries=["tool_result"])
-    provider = ScriptedProvider([calls(("add", {"a": 1, "b": 2})), "ok"])
-    async with fairlead.open(providers=[provider], tools=[add], policies=[policy]) as app:
-        await app.ask("go")
-    result = provider.requests[1].history[-1]
-    assert isinstance(result, ToolResult)
-    assert ("denied", "Denied by rule 'leak' of layer 'app'.") == (result.error, result.text)
-
-
-async def test_ask_without_an_approver_is_a_denial() -> None:
-    """It says why, so that nobody waits for an approval that cannot come."""
-    policy = FakePolicy(lambda review: [Verdict("ask", "careful")], boundaries=["tool_call"])
-    provider = ScriptedProvider([calls(("add", {"a": 1, "b": 2})), "ok"])
-    async with fairlead.open(providers=[provider], tools=[add], policies=[policy]) as app:
-        await app.ask("go")
-    assert "asks for an approval" in provider.requests[1].history[-1].text
-
-
-async def test_agent_sees_only_its_tools() -> None:
-    """A tool that is not the agent's does not exist for it."""
-    config = Config(agents=(Agent("main", tools=("ad*",)), Agent("idle", tools=())))
-    provider = ScriptedProvider(["a", "b", calls(("add", {"a": 1, "b": 1})), "c"])
-    async with fairlead.open(config, providers=[provider], tools=[add]) as app:
-        await app.ask("x")
-        await app.ask("x", agent="idle")
-        await app.ask("x", agent="idle")
-    assert [("add",), (), (), ()] == [tuple(spec.name for spec in request.tools) for request in provider.requests]
-    assert "denied" == provider.requests[3].history[-1].error  # type: ignore[union-attr]  # a ToolResult
+    assert 8 == double(4)

@@ -10,6 +10,7 @@ This package is the embeddable core. Its public modules, and who may import what
     fairlead.config       the configuration: data and file
     fairlead.plugins      what is installed, without importing it
     fairlead.wire         JSON at the boundaries
+    fairlead.types        types that only annotations need
     fairlead.testing      fakes and conformance kits
 
 Modules with an underscore are private to this package. Their floors, from low to high: errors; data (`_message`,
@@ -34,12 +35,12 @@ from fairlead._message import (
     Usage,
 )
 from fairlead._open import open_app as open  # noqa: A004  # `fairlead.open` is what a host types
+from fairlead._tools import tool
 from fairlead._work import (
     Capabilities,
     Delivery,
     Delta,
     Draft,
-    Emit,
     Finding,
     Inbound,
     ModelAnswer,
@@ -64,7 +65,6 @@ __all__ = [
     "Delivery",
     "Delta",
     "Draft",
-    "Emit",
     "File",
     "Finding",
     "Image",
@@ -95,4 +95,5 @@ __all__ = [
     "Usage",
     "Verdict",
     "open",
+    "tool",
 ]

@@ -170,6 +170,11 @@ class App:
         if agent not in agents:
             known = ", ".join(agents)
             raise ConfigError(f"there is no agent {agent!r}; the agents are: {known}", path="agents")
+        if held.state.agent not in ("", agent):
+            raise ConfigError(
+                f"session {held.state.id!r} is held by agent {held.state.agent!r}, not by {agent!r}",
+                next_step="ask in another session",
+            )
         return agent
 
     @staticmethod
@@ -208,7 +213,7 @@ class App:
         self._stop.set()
 
     async def cancel(self, session: str) -> bool:
-        """Cancel the turn that runs in a session. False where none runs."""
+        """Cancel the turn that runs in a session, or the next one where it waits. False where there is none."""
         await trio.lowlevel.checkpoint()
         return self._desk.cancel(session)
 

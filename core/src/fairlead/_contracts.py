@@ -91,7 +91,7 @@ class Inbox(ABC):
 
     @abstractmethod
     async def cancel(self, address: Address) -> bool:
-        """Cancel the turn that runs for this address, as its people may ask. False where none runs."""
+        """Cancel the turn that runs for this address, or the next one that waits. False where there is none."""
 
 
 class Channel(Worker):

@@ -142,16 +142,32 @@ class Desk:
             if left is not None and left.messages != order.messages:
                 await self._serve_one(session, left.messages)  # what a dead process left comes to its end first
                 continue
-            turn = Turn(self.engine, session, order)
-            try:
-                return await turn.run()
-            except VersionConflict:
-                session.stale = True
-            except trio.Cancelled:
-                if waited_for:
-                    await self.give_up(turn)
-                raise
+            ended = await self._run(session, order, waited_for=waited_for)
+            if ended is not None:
+                return ended
         raise _overrun(session.state.id)
+
+    async def _run(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded | None:
+        """The end of one turn, or None where another process wrote to the session first."""
+        turn = Turn(self.engine, session, order)
+        try:
+            return await turn.run()
+        except VersionConflict:
+            session.stale = True
+            return None
+        except trio.Cancelled:
+            if waited_for:
+                await self.give_up(turn)
+            raise
+        except JournalError:
+            raise
+        except Exception as error:
+            # A fault of ours: the message must have an end all the same.
+            self._observers.raise_notice("turn", f"broke with {type(error).__name__}: {error}", level="error")
+            ended = await turn.end("failed", reason="internal", notice="An internal error ended the turn.")
+            if waited_for:
+                raise
+            return ended
 
     async def _ended_elsewhere(self, name: str, message: str) -> ev.TurnEnded:
         for record in reversed(await self._journal.read(name)):
@@ -177,12 +193,15 @@ class Desk:
             await self._idle.wait()
 
     def cancel(self, name: str) -> bool:
-        """Cancel the turn that runs in a session."""
+        """Cancel the turn that runs in a session, or the next one, where a message waits. False where there is none."""
         session = self.sessions.peek(name)
-        if session is None or session.scope is None:
+        if session is None:
             return False
-        session.scope.cancel()
-        return True
+        if session.scope is not None:
+            session.scope.cancel()
+            return True
+        session.cancel_next = bool(session.state.queue)
+        return session.cancel_next
 
     def session_at(self, address: Address) -> list[str]:
         """Names that the sessions of an address may have: one for each agent."""
@@ -211,11 +230,10 @@ class Desk:
                 self._idle.set()
 
     async def _serve_rest(self, session: Session) -> None:
-        state = session.state
-        for turn in tuple(state.outbox):
+        for turn in tuple(session.state.outbox):
             await self._outbox.deliver(session, turn)
-        if state.turn is not None:
-            await self._serve_one(session, state.turn.messages)
+        if session.state.turn is not None:
+            await self._serve_one(session, session.state.turn.messages)
         for message in tuple(session.state.queue):
             await self._serve_one(session, (message,))
 

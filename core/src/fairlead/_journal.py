@@ -46,9 +46,11 @@ class VolatileJournal(Journal):
                 next_step="read the session again",
             )
         keys = [event.key for event in events if type(event) is MessageAccepted and event.key]
-        for key in keys:
-            if key in self._keys:
-                raise DuplicateKey(f"key {key!r} is already in session {self._keys[key]!r}", session=session, key=key)
+        for place, key in enumerate(keys):
+            if key in self._keys or key in keys[:place]:
+                raise DuplicateKey(
+                    f"key {key!r} is already in session {self._keys.get(key, session)!r}", session=session, key=key
+                )
         now = self._clock()
         if kept is None:
             kept = self._sessions[session] = _Kept(now, now)

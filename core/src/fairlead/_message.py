@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 __all__ = [
     "Address",
@@ -206,6 +208,40 @@ def text_of(parts: tuple[Part, ...]) -> str:
     return "\n".join(part.text for part in parts if isinstance(part, Text))
 
 
-def stamp(parts: tuple[Part, ...], origin: Origin) -> tuple[Part, ...]:
-    """The same parts with `origin` on each, whatever they claimed before."""
-    return tuple(evolve(part, origin=origin) for part in parts)
+def sound(text: str) -> str:
+    """The text as every journal and every provider can write it: lone surrogates become U+FFFD.
+
+    They come from file names read with surrogateescape and from JSON escapes, and no UTF-8 has them.
+    """
+    if text.isascii():  # a flag of the object: nothing is looked at
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def is_json(value: Any) -> bool:
+    """Whether a value can be written as JSON in UTF-8: no NaN, no lone surrogate, no objects of Python."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def stamp(parts: Iterable[Part], origin: Origin) -> tuple[Part, ...]:
+    """The same parts with `origin` on each, whatever they claimed before, and with nothing that cannot be written."""
+    return tuple([_stamped(part, origin) for part in parts])
+
+
+def _stamped(part: Part, origin: Origin) -> Part:
+    if isinstance(part, Text):
+        return Text(sound(part.text), origin)
+    if isinstance(part, Data):
+        return Data(part.value, origin) if is_json(part.value) else Text(sound(str(part.value)), origin)
+    words: dict[str, Any] = {
+        name: sound(value) for name, value in asdict(part, recurse=False).items() if isinstance(value, str)
+    }
+    return evolve(part, origin=origin, **words)

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from fairlead._config import ModelRef
 from fairlead._leaf import leaf
-from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, new_id, stamp
+from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta
 from fairlead.errors import ConfigError, ProviderError, UnknownModel
 
@@ -60,16 +60,23 @@ class Shown:
 
     async def emit(self, delta: Delta) -> None:
         if delta.kind != "text":
-            if self._emit is not None and not self.seen:
-                await self._emit(delta)
+            if not self.seen:
+                await self._pass_on(delta)
             return
         self._try += delta.text
         new = self._try[len(self.seen) :]
         if not new or not self._try.startswith(self.seen):
             return  # a second try says the same again, or something else: the final answer settles it
         self.seen = self._try
+        await self._pass_on(Delta(new))
+
+    async def _pass_on(self, delta: Delta) -> None:
+        """A reader that fails sees no more; the turn, and the provider that is asked, must not feel it."""
         if self._emit is not None:
-            await self._emit(Delta(new))
+            try:
+                await self._emit(delta)
+            except Exception:  # noqa: BLE001  # whatever the host's function raises
+                self._emit = None
 
 
 class ModelResolver:
@@ -203,18 +210,22 @@ class ModelResolver:
 def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
     """As `stamp`, with a short way for the one text that nearly every answer is."""
     if len(parts) == 1 and type(parts[0]) is Text:
-        return (Text(parts[0].text, origin),)
-    return stamp(tuple(parts), origin)
+        return (Text(sound(parts[0].text), origin),)
+    return stamp(parts, origin)
 
 
 def _calls(calls: Sequence[ToolCall], origin: Origin) -> tuple[ToolCall, ...]:
-    """The calls with our label, and with ids that differ: some servers leave them out or repeat them."""
+    """The calls with our label, and with ids that differ: some servers leave them out or repeat them.
+
+    Arguments that are no JSON become their text, which no schema takes: the model is told what it sent.
+    """
     if not calls:
         return ()
     seen: set[str] = set()
     made = []
     for call in calls:
-        ident = call.id if call.id and call.id not in seen else f"call_{new_id()}"
+        ident = sound(call.id) if call.id and call.id not in seen else f"call_{new_id()}"
         seen.add(ident)
-        made.append(ToolCall(ident, call.tool, call.arguments, origin))
+        arguments = call.arguments if is_json(call.arguments) else sound(str(call.arguments))
+        made.append(ToolCall(ident, sound(call.tool), arguments, origin))
     return tuple(made)

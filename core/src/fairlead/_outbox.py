@@ -11,6 +11,7 @@ from attrs import evolve
 from fairlead import _events as ev
 from fairlead._message import Data, Part, Text
 from fairlead._work import Delivery, Delta, Draft, Outbound, Progress
+from fairlead.errors import VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,8 @@ class Outbox:
             return
         delivery = Delivery("failed", reason="nothing to send")
         for attempt in range(unsent.attempts + 1, unsent.attempts + 1 + _ATTEMPTS):
-            await session.append(ev.AnswerSending(turn=turn, attempt=attempt, at=self._clock()))
+            if not await self._write(session, ev.AnswerSending(turn=turn, attempt=attempt, at=self._clock())):
+                return
             delivery = await self._send(channel, session, turn, unsent)
             again = delivery.retry_after if delivery.status == "failed" else None
             if delivery.status == "ambiguous" and channel.capabilities.idempotency:
@@ -91,15 +93,28 @@ class Outbox:
     async def _settle(self, session: Session, turn: str, status: str, delivery: Delivery) -> None:
         if status != "sent":
             self._notice("outbox", f"answer {turn} of session {session.state.id!r} is {status}: {delivery.reason}")
-        await session.append(
+        await self._write(
+            session,
             ev.AnswerDelivered(
                 turn=turn,
                 status=status,  # type: ignore[arg-type]  # one of the four by construction
                 external_id=delivery.external_id,
                 reason=delivery.reason,
                 at=self._clock(),
-            )
+            ),
         )
+
+    async def _write(self, session: Session, event: ev.AnswerSending | ev.AnswerDelivered) -> bool:
+        """Append, after others too. False where the answer is in the outbox no more: another process has sent it."""
+        while True:
+            try:
+                await session.append(event)
+            except VersionConflict:
+                await session.reload()
+                if event.turn not in session.state.outbox:
+                    return False
+            else:
+                return True
 
 
 class DraftBoard:

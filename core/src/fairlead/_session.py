@@ -206,7 +206,7 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "scope", "stale", "state", "users")
+    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state = state
@@ -219,6 +219,8 @@ class Session:
         """The state may differ from the journal: it must be read again before the next use."""
         self.scope: trio.CancelScope | None = None
         """Of the turn that runs, for whoever wants to cancel it."""
+        self.cancel_next = False
+        """The next turn is not wanted any more, though it has not begun."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
 

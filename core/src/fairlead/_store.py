@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -9,6 +10,7 @@ from attrs import evolve
 from fairlead import _events as ev
 from fairlead._codec import unstructure
 from fairlead._message import Message, ToolResult, new_id
+from fairlead._router import Router
 from fairlead._session import fold
 from fairlead._tools import result_of
 from fairlead.errors import JournalError, SessionNotFound
@@ -60,14 +62,15 @@ class SessionStore:
     async def fork(self, session: str, at: int | None = None) -> str:
         """A new session that begins as a copy of this one, up to version `at`; its name.
 
-        A turn that was open there is closed as cancelled in the copy. Nothing is delivered from a copy.
+        A turn that was open there is closed as cancelled in the copy. Nothing is delivered from a copy. Where the
+        session has an address, the copy has one too: a conversation of its own in the same channel.
         """
         records = await self.records(session)
         version = records[-1].version if at is None else at
         _check_version(session, version, records[-1].version)
         kept = [record for record in records if record.version <= version]
-        name = new_id()
         events = [_without_key(record.event) for record in kept]
+        name, events[0] = _renamed(events[0])
         events += _closing(fold(session, kept), self._clock())
         events.append(ev.SessionForked(parent=session, parent_version=version, at=self._clock()))
         await self._journal.append(name, 0, events, pending=False)
@@ -85,7 +88,8 @@ class SessionStore:
             await ticket.wait()
             records = await self.records(session)
             _check_version(session, to, records[-1].version)
-            if fold(session, [record for record in records if record.version <= to]).pending:
+            then = fold(session, [record for record in records if record.version <= to])
+            if _is_busy(then):
                 clean = _last_clean(session, records, to)
                 raise JournalError(
                     f"version {to} of session {session!r} lies inside a turn",
@@ -96,7 +100,7 @@ class SessionStore:
             state = held.state
             begun = state.turn.messages if state.turn is not None else ()
             waiting = [_without_key(accepted) for accepted in state.queue.values() if accepted.message.id not in begun]
-            await held.append(ev.RolledBack(to_version=to, at=self._clock()), *waiting)
+            await held.append(ev.RolledBack(to_version=to, at=self._clock()), *_settled(then, records), *waiting)
             await held.reload()
             return held.state.version
         finally:
@@ -122,6 +126,28 @@ class SessionStore:
             self._lanes.leave(ticket)
 
 
+def _is_busy(state: SessionState) -> bool:
+    """Whether a turn is open or a message waits for one."""
+    return bool(state.turn or state.queue)
+
+
+def _settled(then: SessionState, records: Sequence[ev.Record]) -> list[ev.Event]:
+    """What became later of the answers that were then on their way: nobody may send them again."""
+    return [
+        record.event
+        for record in records
+        if isinstance(record.event, ev.AnswerDelivered) and record.event.turn in then.outbox
+    ]
+
+
+def _renamed(first: ev.Event) -> tuple[str, ev.Event]:
+    """A name for a copy, and the first event as the copy has it."""
+    if not isinstance(first, ev.SessionStarted) or first.address is None:
+        return new_id(), first
+    address = evolve(first.address, conversation=f"{first.address.conversation}~{secrets.token_hex(4)}", thread="")
+    return Router.session_for(first.agent, address), evolve(first, address=address)
+
+
 def _check_version(session: str, version: int, last: int) -> None:
     if not 0 < version <= last:
         raise JournalError(
@@ -133,7 +159,7 @@ def _check_version(session: str, version: int, last: int) -> None:
 
 def _last_clean(session: str, records: Sequence[ev.Record], before: int) -> int:
     for version in range(before - 1, 0, -1):
-        if not fold(session, [record for record in records if record.version <= version]).pending:
+        if not _is_busy(fold(session, [record for record in records if record.version <= version])):
             return version
     return 1
 

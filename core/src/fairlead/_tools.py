@@ -15,7 +15,7 @@ from attrs import asdict, define, evolve, has
 from fairlead import _schemas
 from fairlead._codec import check_structure, structure
 from fairlead._contracts import Recall, Tool, ToolContext
-from fairlead._message import HOST, Data, Origin, Part, Text, ToolCall, ToolResult, stamp
+from fairlead._message import HOST, Data, Origin, Part, Text, ToolCall, ToolResult, sound, stamp
 from fairlead._types import context_parameter, spec_of
 from fairlead.errors import PluginLoadError, SchemaError, ToolError
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from fairlead._config import Agent
     from fairlead._message import Principal
-    from fairlead._work import Note, ToolSpec
+    from fairlead._work import Effect, Note, ToolSpec
 
-__all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry", "result_of"]
+__all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry", "result_of", "tool"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLOW = 0.02
@@ -36,13 +36,18 @@ _SLOW = 0.02
 class FunctionTool(Tool):
     """A Python function as a tool. A coroutine function is awaited; a plain one runs in place while it is quick."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], **said: Any) -> None:
+        """`said`: fields of the spec that the signature and the docstring do not say."""
         self._function = function
-        self._spec = spec_of(function)
+        self._spec = evolve(spec_of(function), **said)
         self.name = self._spec.name
         self._context = context_parameter(function)
         self._slow = False
         self._hints = _structured_hints(function, self._context)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself, for whoever calls it without a model."""
+        return self._function(*args, **kwargs)
 
     def specs(self) -> Sequence[ToolSpec]:
         return (self._spec,)
@@ -64,6 +69,19 @@ class FunctionTool(Tool):
             value = self._function(**arguments)
             self._slow = time.perf_counter() - started > _SLOW
         return _as_text(await value if inspect.isawaitable(value) else value)
+
+
+def tool(
+    *, name: str | None = None, effect: Effect = "once", timeout: float | None = None, parallel: bool = True
+) -> Callable[[Callable[..., Any]], FunctionTool]:
+    """Say of a function what its signature cannot: ``@fairlead.tool(effect="read")``.
+
+    A function that is handed to `fairlead.open` as it is counts as ``once``: after a crash nobody repeats it. `effect`:
+    ``read`` changes nothing, ``idempotent`` may run again with the same arguments. `name`: the function's own where
+    None. `timeout`: seconds. `parallel`: may run beside other calls of the same answer. It can be called as before.
+    """
+    said = {"effect": effect, "timeout": timeout, "parallel": parallel} | ({"name": name} if name is not None else {})
+    return lambda function: FunctionTool(function, **said)
 
 
 def _structured_hints(function: Callable[..., Any], context: str) -> dict[str, Any]:
@@ -242,13 +260,15 @@ class ToolRegistry:
     def _finish(self, entry: ToolEntry, call: ToolCall, raw: ToolResult | str) -> tuple[ToolResult, str]:
         if isinstance(raw, str):
             if len(raw) <= self._result_chars:
-                return ToolResult(call.id, call.tool, (Text(raw, entry.origin),)), ""
-            return self._cut(call, entry, (Text(raw),), "")
+                return ToolResult(call.id, call.tool, (Text(sound(raw), entry.origin),)), ""
+            return self._cut(call, entry, (Text(sound(raw)),), "")
         if not isinstance(raw, ToolResult):
             raise TypeError(f"expected a ToolResult or text, found {type(raw).__name__}")
-        if sum(_size(part) for part in raw.parts) > self._result_chars:
-            return self._cut(call, entry, raw.parts, raw.error)
-        return ToolResult(call.id, call.tool, stamp(raw.parts, entry.origin), raw.error), ""
+        parts = stamp(raw.parts, entry.origin)
+        error = raw.error if raw.error in _ERRORS else "failed"
+        if sum(_size(part) for part in parts) > self._result_chars:
+            return self._cut(call, entry, parts, error)
+        return ToolResult(call.id, call.tool, parts, error), ""
 
     def _cut(self, call: ToolCall, entry: ToolEntry, parts: tuple[Part, ...], error: str) -> tuple[ToolResult, str]:
         """Keep the beginning and the end of a long text: errors stand at the end, headings at the beginning."""
@@ -261,6 +281,9 @@ class ToolRegistry:
         cut = len(whole) - head - tail
         text = f"{whole[:head]}\n[... {cut} characters left out ...]\n{whole[-tail:]}"
         return ToolResult(call.id, call.tool, stamp((Text(text), *others), entry.origin), error, cut), whole
+
+
+_ERRORS = ("", "denied", "invalid", "failed", "timeout", "isolation", "unknown", "skipped", "cancelled")
 
 
 def _size(part: Part) -> int:
@@ -277,7 +300,7 @@ def _listed(name: str, patterns: Sequence[str]) -> bool:
 
 def result_of(call: ToolCall, error: str, text: str) -> ToolResult:
     """A result in the core's own words."""
-    return ToolResult(call.id, call.tool, (Text(text, HOST),), error)
+    return ToolResult(call.id, call.tool, (Text(sound(text), HOST),), error)
 
 
 def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:

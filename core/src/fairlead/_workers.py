@@ -100,6 +100,8 @@ async def _open_all(crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginCo
     for worker in own:
         if not worker.name:
             worker.name = type(worker).__name__.lower()
+        if isinstance(worker, Provider | Channel) and worker.name in [other.name for other in opened]:
+            raise ValueError(f"two workers of one kind are named {worker.name!r}: give one of them another name")
         await worker.open()
         crew.opened.append(worker)
         opened.append(worker)

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from attrs import define, field
 
-from fairlead import Data, Delta, Emit, ModelAnswer, ModelRequest, Text, ToolCall
+from fairlead import Data, Delta, ModelAnswer, ModelRequest, Text, ToolCall
 from fairlead.errors import SchemaError
+from fairlead.types import Emit
 from fairlead.wire import loads
 from fairlead_anthropic._encoded import clean, count
 from fairlead_anthropic._http import Unreadable

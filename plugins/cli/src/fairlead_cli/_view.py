@@ -11,6 +11,7 @@ from fairlead_cli._text import escape, one_line, show_arguments
 
 if TYPE_CHECKING:
     from fairlead import Draft, Outbound, Usage
+    from fairlead.types import Progress
     from fairlead_cli._screen import Screen
 
 __all__ = ["JsonView", "TextView", "View", "show_part"]
@@ -52,7 +53,7 @@ class TextView(View):
         """The id of the draft that is shown."""
         self._text = ""
         """As much of its text as is shown, unescaped."""
-        self._tools: dict[str, Any] = {}
+        self._tools: dict[str, Progress] = {}
         """Calls as they were last shown."""
         self._begun = ""
         """The call whose line waits for its end."""
@@ -69,7 +70,7 @@ class TextView(View):
                 self._begin(tool, alone=len(changed) == 1)
         self._tools.update({tool.call: tool for tool in changed})
 
-    def _begin(self, tool: Any, *, alone: bool) -> None:
+    def _begin(self, tool: Progress, *, alone: bool) -> None:
         if self._quiet or not self._screen.terminal:
             return
         if tool.detail:
@@ -78,7 +79,7 @@ class TextView(View):
             self._begun = tool.call
             self._screen.begin_note(_head(tool))
 
-    def _end(self, tool: Any) -> None:
+    def _end(self, tool: Progress) -> None:
         if self._quiet:
             return
         text = one_line(tool.detail, DETAIL_CHARS)
@@ -113,7 +114,7 @@ class TextView(View):
             self._screen.note(one_line(text, 300), "dim" if level == "info" else "yellow")
 
 
-def _head(tool: Any) -> str:
+def _head(tool: Progress) -> str:
     return f"· {escape(tool.tool)}({show_arguments(tool.arguments)})"
 
 
@@ -123,7 +124,7 @@ class JsonView(View):
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._text = ""
-        self._tools: dict[str, Any] = {}
+        self._tools: dict[str, Progress] = {}
 
     def grow(self, draft: Draft) -> None:
         for tool in draft.tools:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from fairlead import Emit, Finding, ModelAnswer, ModelInfo, ModelRequest, Provider, Settings
+from fairlead import Finding, ModelAnswer, ModelInfo, ModelRequest, Provider, Settings
 from fairlead.errors import AuthenticationFailed, ProviderError
+from fairlead.types import Emit
 from fairlead_openai._encoded import clean
 from fairlead_openai._errors import refusal, refusal_inside
 from fairlead_openai._http import (

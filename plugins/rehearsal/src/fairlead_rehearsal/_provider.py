@@ -10,7 +10,6 @@ import trio
 
 from fairlead import (
     Delta,
-    Emit,
     Finding,
     Message,
     ModelAnswer,
@@ -23,6 +22,7 @@ from fairlead import (
     Usage,
 )
 from fairlead.errors import UnknownModel
+from fairlead.types import Emit
 from fairlead_rehearsal._answering import answer
 from fairlead_rehearsal._choosing import choose
 from fairlead_rehearsal._reading import read

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fairlead import Review
+    from fairlead.types import Boundary
 
-__all__ = ["ALL", "FIELDS", "MESSAGES", "TOOLS", "Boundary", "Unevaluable", "compile_field", "tool_effect"]
+__all__ = ["ALL", "FIELDS", "MESSAGES", "TOOLS", "Unevaluable", "compile_field", "tool_effect"]
 
 Read = Callable[["Review"], Any]
 
-Boundary = Literal["message_in", "model_request", "tool_call", "tool_result", "message_out"]
 TOOLS: frozenset[Boundary] = frozenset({"tool_call", "tool_result"})
 MESSAGES: frozenset[Boundary] = frozenset({"message_in", "message_out"})
 ALL: frozenset[Boundary] = TOOLS | MESSAGES | {"model_request"}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from fairlead import Verdict
-from fairlead_rules._fields import Boundary, Unevaluable
+from fairlead.types import Boundary
+from fairlead_rules._fields import Unevaluable
 
 if TYPE_CHECKING:
     from fairlead import Review
