@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import apsw
 import trio
 from attrs import define
 
 from fairlead.errors import JournalUnavailable
+from fairlead_sqlite._bell import Bell
 from fairlead_sqlite._file import explain
 
 __all__ = ["Clerk", "Request"]
@@ -35,7 +36,7 @@ class Request(Generic[T]):
 
 
 class Clerk:
-    """Asked in trio, working in its own thread; waking a waiter costs one call for all that were done together."""
+    """Asked in trio, working in its own thread; those who wait for what was done together are woken together."""
 
     def __init__(self, path: Path, busy_seconds: float, connect: Callable[[Path, float], apsw.Connection]) -> None:
         self._path = path
@@ -43,7 +44,7 @@ class Clerk:
         self._connect = connect
         self._connection: apsw.Connection | None = None
         self._queue: SimpleQueue[Request[object] | None] = SimpleQueue()
-        self._token = trio.lowlevel.current_trio_token()
+        self._bell: Bell[Sequence[Request[Any]]]
         self._thread = threading.Thread(target=self._serve, name=f"fairlead-sqlite {path.name}", daemon=True)
         self._closed = False
         self.abandoned = 0
@@ -51,6 +52,7 @@ class Clerk:
 
     async def start(self) -> None:
         """Open the connection. `JournalUnavailable`: it cannot be opened."""
+        self._bell = Bell(self._reschedule)
         self._thread.start()
         await self.do(lambda _: None)
 
@@ -102,6 +104,7 @@ class Clerk:
             self.work_off(batch)
             if request is None:
                 self._forget_connection()
+                self._bell.leave()
                 return
 
     def work_off(self, batch: Sequence[Request[object]]) -> None:
@@ -135,11 +138,9 @@ class Clerk:
         if isinstance(error, apsw.Error) and not isinstance(error, apsw.BusyError | apsw.ConstraintError):
             self._forget_connection()
 
-    def wake(self, done: Sequence[Request[T]]) -> None:
+    def wake(self, done: Sequence[Request[Any]]) -> None:
         """Let the waiting tasks go on."""
-        # The loop that opened us may be gone, and its tasks with it.
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._reschedule, done)
+        self._bell.ring(done)
 
     def _forget_connection(self) -> None:
         connection, self._connection = self._connection, None
@@ -149,7 +150,7 @@ class Clerk:
 
     # -- in trio again
 
-    def _reschedule(self, done: Sequence[Request[T]]) -> None:
+    def _reschedule(self, done: Sequence[Request[Any]]) -> None:
         for request in done:
             if request.task is None:
                 self.abandoned -= 1

@@ -50,15 +50,16 @@ CREATE VIEW appends AS SELECT
 CREATE TRIGGER append INSTEAD OF INSERT ON appends WHEN NEW.session IS NOT NULL BEGIN
   SELECT RAISE(ABORT, 'version')
     WHERE NEW.expected <> COALESCE((SELECT version FROM sessions WHERE id = NEW.session), 0);
+  -- Not an upsert: with AUTOINCREMENT that takes a number also where it then updates, and writes a page for it.
   INSERT INTO sessions (id, version, pending, instance, owner, created, updated)
-    SELECT NEW.session, NEW.body IS NOT NULL, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
-    WHERE NEW.body IS NOT NULL OR NEW.expected > 0
-    ON CONFLICT (id) DO UPDATE SET
-      version = version + excluded.version, pending = excluded.pending, instance = excluded.instance,
-      updated = excluded.updated;
+    SELECT NEW.session, 1, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
+    WHERE NEW.expected = 0 AND NEW.body IS NOT NULL;
+  UPDATE sessions SET
+      version = version + (NEW.body IS NOT NULL), pending = NEW.pending, instance = NEW.instance, updated = NEW.at
+    WHERE id = NEW.session AND NEW.expected > 0;
   INSERT INTO keys SELECT NEW.hash, num FROM sessions WHERE id = NEW.session AND NEW.hash IS NOT NULL;
   INSERT INTO events (num, version, body)
-    SELECT num, version, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
+    SELECT num, NEW.expected + 1, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
 END;
 """
 
