@@ -43,6 +43,7 @@ async def delivered(app: fairlead.App, session: str) -> bool:
 
 
 async def settled_in_time(app: fairlead.App, session: str) -> None:
+    """Until an answer is delivered, by the virtual `autojump_clock` of the test."""
     for _ in range(1000):
         if await delivered(app, session):
             return

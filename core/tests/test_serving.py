@@ -14,9 +14,9 @@ from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, Limits
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
 
-IDEMPOTENT = Capabilities(idempotency=True)
-
 from .served import Surviving, delivered, of_kind, serving, settled, settled_in_time
+
+IDEMPOTENT = Capabilities(idempotency=True)
 
 
 async def test_message_is_answered_once_and_its_delivery_is_known() -> None:

@@ -12,9 +12,9 @@ from fairlead import Capabilities, events
 from fairlead._session import fold
 from fairlead.testing import CapturingChannel, CountingTool, ScriptedProvider, calls
 
-IDEMPOTENT = Capabilities(idempotency=True)
-
 from .served import Surviving, of_kind, serving, settled, settled_in_time
+
+IDEMPOTENT = Capabilities(idempotency=True)
 
 
 @pytest.mark.parametrize("effect", ["read", "idempotent", "once"])
