@@ -39,9 +39,10 @@ def test_top_level_is_exactly_the_agreed_one() -> None:
 
 @rooms
 def test_room_has_the_one_shape(room: Room) -> None:
-    """Project file, README, a typed package under src, tests of its own; nothing else beside them."""
+    """Project file, licence, README, a typed package under src, tests of its own; nothing else beside them."""
     expected = [
         "pyproject.toml",
+        "LICENSE",
         "README.md",
         "tests",
         f"src/{room.package}/__init__.py",
@@ -49,9 +50,11 @@ def test_room_has_the_one_shape(room: Room) -> None:
     ]
     report([name for name in expected if not (room.path / name).exists()], f"is missing in {room.name}")
     assert [room.package] == [path.name for path in (room.path / "src").iterdir() if path.name not in GENERATED]
-    allowed = {"pyproject.toml", "README.md", "tests", "src", *({"hatch_build.py"} if room == CORE else ())}
+    allowed = {"pyproject.toml", "LICENSE", "README.md", "tests", "src", *({"hatch_build.py"} if room == CORE else ())}
     found = {path.name for path in room.path.iterdir() if path.name not in GENERATED and path.name[0] != "."}
     assert allowed == found
+    # Each wheel carries the text of its licence, as the licence wants; a build sees only its own room.
+    assert (ROOT / "LICENSE").read_bytes() == (room.path / "LICENSE").read_bytes()
 
 
 @rooms
