@@ -16,6 +16,7 @@ from fairlead.events import Event, MessageAccepted, SessionStarted
 from fairlead.memory import Journal, Recall
 from fairlead_sqlite import SqliteMemory
 from fairlead_sqlite._clerk import Clerk
+from fairlead_sqlite._glance import Glance
 
 
 class OpenMemory(SqliteMemory):
@@ -27,6 +28,15 @@ class OpenMemory(SqliteMemory):
     @property
     def writer(self) -> Clerk:
         return self._clerks[1]
+
+    @property
+    def reader(self) -> Clerk:
+        return self._clerks[0]
+
+    @property
+    def glance(self) -> Glance:
+        assert self._glance is not None
+        return self._glance
 
 
 @asynccontextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
 
@@ -154,6 +156,31 @@ async def test_what_was_asked_before_close_is_written(tmp_path: Path) -> None:
             await memory.journal.append("s", 1, [said()], pending=False)
     async with opened(tmp_path) as memory:
         assert ["hello"] == await texts(memory.journal, "s")
+
+
+async def test_session_without_events_to_read_needs_no_thread(tmp_path: Path) -> None:
+    """One that is new, and one of which all is known: answered while the reader is busy with something else."""
+    async with opened(tmp_path) as memory:
+        await memory.journal.append("s", 0, [said()], pending=False)
+        gate = threading.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(memory.reader.do, lambda _: gate.wait(10))
+            await trio.testing.wait_all_tasks_blocked()
+            assert [] == await memory.journal.read("new")
+            assert [] == await memory.journal.read("s", after=1)
+            assert not gate.is_set()
+            gate.set()
+        assert ["hello"] == await texts(memory.journal, "s")
+
+
+async def test_look_that_fails_is_left_to_the_thread(tmp_path: Path) -> None:
+    """The thread waits for locks, and has the words for faults."""
+    async with opened(tmp_path) as memory:
+        await memory.journal.append("s", 0, [said()], pending=False)
+        memory.glance.close()
+        assert memory.glance.version("s") is None
+        assert ["hello"] == await texts(memory.journal, "s")
+        assert [] == await memory.journal.read("new")
 
 
 async def test_reading_a_long_session_lets_others_go_on(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fairlead.memory import Journal, SessionInfo
 from fairlead.wire import decode_event, encode_event
 from fairlead_sqlite._clerk import Clerk
 from fairlead_sqlite._file import copies, transaction, truncate_wal
+from fairlead_sqlite._glance import Glance
 from fairlead_sqlite._instances import Instance
 from fairlead_sqlite._writing import Append, Row, Writer
 
@@ -27,14 +28,21 @@ CHARS_AT_ONCE = 100_000
 
 
 class SqliteJournal(Journal):
-    """See `fairlead.memory.Journal`; appends go to the writer's thread, everything else to the reader's."""
+    """See `fairlead.memory.Journal`; appends go to the writer's thread, other things to the reader's."""
 
     def __init__(
-        self, path: Path, writer: Writer, reader: Clerk, instance: Instance, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        writer: Writer,
+        reader: Clerk,
+        glance: Glance,
+        instance: Instance,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._writer = writer
         self._reader = reader
+        self._glance = glance
         self._instance = instance
         self._clock = clock
 
@@ -45,7 +53,9 @@ class SqliteJournal(Journal):
         """
         session.encode()  # a lone surrogate must fail here, and not together with the others of a group
         now = self._clock()
-        owner = next((event.owner for event in events if isinstance(event, SessionStarted)), "")
+        owner = ""
+        if expected_version == 0:  # whose a session is stands in it from its start
+            owner = next((event.owner for event in events if isinstance(event, SessionStarted)), "")
         instance = self._instance.id if pending else None
         keys: dict[bytes, str] = {}
         rows: list[Row] = []
@@ -63,8 +73,15 @@ class SqliteJournal(Journal):
         return expected_version + len(events)
 
     async def read(self, session: str, after: int = 0) -> Sequence[Record]:
-        """Read in the thread, decoded here in small pieces, so that a long session delays nobody."""
+        """Read in the thread, decoded here in small pieces, so that a long session delays nobody.
+
+        Where there is nothing to read, as for each new session, no thread is asked.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         await self._catch_up()
+        version = self._glance.version(session)
+        if version is not None and version <= after:
+            return []
         records: list[Record] = []
         chars = 0
         for line in await self._reader.do(lambda connection: _lines(connection, session, after)):

@@ -12,6 +12,7 @@ from fairlead import Finding, Memory, Settings
 
 if TYPE_CHECKING:
     from fairlead_sqlite._clerk import Clerk
+    from fairlead_sqlite._glance import Glance
     from fairlead_sqlite._instances import Instance
 
 __all__ = ["SqliteMemory"]
@@ -29,12 +30,14 @@ class SqliteMemory(Memory):
         self.path = settings.data_dir / Path(settings.options.get("path", "sqlite/fairlead.db")).expanduser()
         self._busy_seconds = float(settings.options.get("busy_seconds", BUSY_SECONDS))
         self._clerks: tuple[Clerk, ...] = ()
+        self._glance: Glance | None = None
         self._instance: Instance | None = None
 
     async def open(self) -> None:
         """Open the file, or make it. `JournalUnavailable`: it is damaged, newer than this program, or out of reach."""
         from fairlead_sqlite import _file  # noqa: PLC0415  # apsw is imported when a memory is opened
         from fairlead_sqlite._clerk import Clerk  # noqa: PLC0415  # the same
+        from fairlead_sqlite._glance import Glance  # noqa: PLC0415  # the same
         from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
         from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
@@ -47,17 +50,20 @@ class SqliteMemory(Memory):
         try:
             await writer.start()
             await reader.start()
+            self._glance = glance = await reader.do(lambda _: Glance(self.path))
             with _file.explained(instance.directory, self._busy_seconds):
                 await trio.to_thread.run_sync(instance.appear)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.close()
             raise
-        self.journal = SqliteJournal(self.path, writer, reader, instance)
+        self.journal = SqliteJournal(self.path, writer, reader, glance, instance)
         self.recall = SqliteRecall(self.path, writer, reader)
 
     async def close(self) -> None:
         """What was asked for is still written. Unfinished work can then be claimed by others."""
+        if self._glance is not None:
+            self._glance.close()
         for clerk in self._clerks:
             await clerk.close()
         if self._instance is not None:
