@@ -102,9 +102,8 @@ def main() -> None:
 
 
 def print_table(figures: dict[str, dict[str, float]], versions: dict[str, str]) -> None:
-    print(
-        f"{'':<18} {'turn, us':>14} {'with a tool, us':>20} {'1,000 sessions, s':>22}   (ratio to fairlead with policies)"
-    )
+    heads = ("turn, us", "with a tool, us", "1,000 sessions, s")
+    print(f"{'':<18} {heads[0]:>14} {heads[1]:>20} {heads[2]:>22}   (ratio to fairlead with policies)")
     base = figures["fairlead"]
     for name, found in sorted(figures.items(), key=lambda item: item[1].get("tool", 0.0)):
         cells = [

@@ -174,6 +174,9 @@ class ToolContext(ABC):
 class Tool(Worker):
     """How something is done. One worker may offer several tools."""
 
+    immediate: bool = False
+    """`call` never awaits, so the core keeps no clock for it (as `Policy.immediate`)."""
+
     @abstractmethod
     def specs(self) -> Sequence[ToolSpec]:
         """The tools, fixed from `open` on."""

@@ -95,7 +95,6 @@ class ModelResolver:
         if "default" not in self._aliases and default is not None:
             self._aliases["default"] = (default,)
         self._infos: dict[str, dict[str, ModelInfo]] = {}
-        self._firsts: dict[str, str] = {}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
 
@@ -154,9 +153,9 @@ class ModelResolver:
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
     async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+        if not link.ref.model:
+            link = await self._named(link)
         ref = link.ref
-        if not ref.model:
-            ref = evolve(ref, model=await self._first(ref.provider))
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
         answer = await link.provider.generate(request, shown.emit)
@@ -167,15 +166,20 @@ class ModelResolver:
             usage = await self._priced(ref, usage)
         return Answered(message, ref.provider, answer.model or ref.model, usage, answer.finish)
 
-    async def _first(self, provider: str) -> str:
-        """The first model that a provider lists, for a link that names none. `ProviderError`: it cannot say."""
-        if provider not in self._firsts:
-            listed = await self._providers[provider].models()
-            if not listed:
-                problem = f"provider {provider!r} lists no model"
-                raise UnknownModel(problem, provider=provider, next_step="name a model under [models]")
-            self._firsts[provider] = listed[0].name
-        return self._firsts[provider]
+    async def _named(self, link: Link) -> Link:
+        """The link with the first model that its provider lists, which all chains have from now on.
+
+        `ProviderError`: the provider cannot say.
+        """
+        provider = link.ref.provider
+        listed = await link.provider.models()
+        if not listed:
+            problem = f"provider {provider!r} lists no model"
+            raise UnknownModel(problem, provider=provider, next_step="name a model under [models]")
+        named = Link(evolve(link.ref, model=listed[0].name), link.provider)
+        for name, chain in self._chains.items():
+            self._chains[name] = tuple(named if each is link else each for each in chain)
+        return named
 
     async def _priced(self, ref: ModelRef, usage: Usage) -> Usage:
         info = await self._info(ref.provider, ref.model)

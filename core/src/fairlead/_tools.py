@@ -20,7 +20,7 @@ from fairlead._types import context_parameter, spec_of
 from fairlead.errors import PluginLoadError, SchemaError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fairlead._config import Agent
     from fairlead._message import Principal
@@ -42,8 +42,9 @@ class FunctionTool(Tool):
         self._spec = evolve(spec_of(function), **said)
         self.name = self._spec.name
         self._context = context_parameter(function)
-        self._slow = False
         self._hints = _structured_hints(function, self._context)
+        self._slow = False
+        self.immediate = not inspect.iscoroutinefunction(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function itself, for whoever calls it without a model."""
@@ -56,7 +57,7 @@ class FunctionTool(Tool):
         arguments = call.arguments
         if self._hints:
             try:
-                arguments = {k: structure(v, self._hints[k]) if k in self._hints else v for k, v in arguments.items()}
+                arguments = {k: self._structured(k, v) for k, v in arguments.items()}
             except SchemaError as error:  # the schema cannot say all that a class checks
                 raise ToolError(f"The arguments were refused: {error.problem}") from error
         if self._context:
@@ -67,8 +68,25 @@ class FunctionTool(Tool):
         else:
             started = time.perf_counter()
             value = self._function(**arguments)
-            self._slow = time.perf_counter() - started > _SLOW
-        return _as_text(await value if inspect.isawaitable(value) else value)
+            if time.perf_counter() - started > _SLOW:
+                self._slow, self.immediate = True, False
+        return _as_text(await self._awaited(value) if inspect.isawaitable(value) else value)
+
+    def _structured(self, name: str, value: Any) -> Any:
+        hint = self._hints.get(name)
+        return value if hint is None or type(value) is hint else structure(value, hint)
+
+    async def _awaited(self, value: Awaitable[Any]) -> Any:
+        """A decorator may hide that a function waits: this first time nobody else keeps the clock."""
+        if not self.immediate:
+            return await value
+        self.immediate = False
+        with trio.fail_after(self._spec.timeout or _UNASKED):
+            return await value
+
+
+_UNASKED = 60.0
+"""Seconds, where the spec says none."""
 
 
 def tool(
@@ -245,11 +263,12 @@ class ToolRegistry:
             return _refused_isolation(call, spec), ""
         seconds = spec.timeout or self._seconds
         try:
+            if entry.worker.immediate:
+                return self._finish(entry, call, await entry.worker.call(call, context))
             with trio.move_on_after(seconds) as scope:
                 raw = await entry.worker.call(call, context)
             if scope.cancelled_caught:
-                error = "unknown" if spec.effect == "once" else "timeout"
-                return result_of(call, error, f"no result within {seconds:g} s"), ""
+                return _too_late(call, spec, seconds), ""
             return self._finish(entry, call, raw)
         except ToolError as error:
             return result_of(call, "failed", error.problem), ""
@@ -301,6 +320,10 @@ def _listed(name: str, patterns: Sequence[str]) -> bool:
 def result_of(call: ToolCall, error: str, text: str) -> ToolResult:
     """A result in the core's own words."""
     return ToolResult(call.id, call.tool, (Text(sound(text), HOST),), error)
+
+
+def _too_late(call: ToolCall, spec: ToolSpec, seconds: float) -> ToolResult:
+    return result_of(call, "unknown" if spec.effect == "once" else "timeout", f"no result within {seconds:g} s")
 
 
 def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:
