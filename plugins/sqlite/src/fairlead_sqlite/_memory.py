@@ -43,7 +43,7 @@ class SqliteMemory(Memory):
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
         from fairlead_sqlite._writing import Writer  # noqa: PLC0415  # the same
 
-        writer = Writer(self.path, self._busy_seconds, _file.open_writing)
+        writer = Writer(self.path, self._busy_seconds)
         reader = Clerk(self.path, self._busy_seconds, _file.open_reading)
         self._clerks = (reader, writer)
         self._instance = instance = Instance(self.path.parent / "instances")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import apsw
 from attrs import define, field
 
 from fairlead.errors import DuplicateKey, VersionConflict
 from fairlead_sqlite._clerk import Clerk, Request
-from fairlead_sqlite._file import transaction
+from fairlead_sqlite._file import open_writing, transaction
+from fairlead_sqlite._log import Log
 from fairlead_sqlite._schema import ROW_WIDTH
 
 __all__ = ["Append", "Writer"]
@@ -36,6 +38,15 @@ class Append(Request[int]):
 class Writer(Clerk):
     """The one thread that writes."""
 
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._log = Log(path, busy_seconds)
+        super().__init__(path, busy_seconds, self._open)
+
+    def _open(self, path: Path, busy_seconds: float) -> apsw.Connection:
+        connection = open_writing(path, busy_seconds)
+        self._log.watch(connection)
+        return connection
+
     def work_off(self, batch: Sequence[Request[object]]) -> None:
         for appends, requests in itertools.groupby(batch, key=lambda request: isinstance(request, Append)):
             if not appends:
@@ -44,6 +55,15 @@ class Writer(Clerk):
             for group in groups(request for request in requests if isinstance(request, Append)):
                 self._append(group)
                 self.wake(group)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """After those who waited were woken. Errors are nobody's: where they matter, the next request meets them."""
+        if self._connection is not None:
+            try:
+                self._log.tidy(self._connection)
+            except apsw.Error as error:
+                self.fail([], error)
 
     def _append(self, group: Sequence[Append]) -> None:
         try:
