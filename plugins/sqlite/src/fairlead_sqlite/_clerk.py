@@ -30,7 +30,10 @@ class Request(Generic[T]):
 
     work: Callable[[apsw.Connection], T]
     task: trio.lowlevel.Task | None = None
-    """None once nobody waits any more. Only the thread of trio reads and writes it."""
+    """Whom to reschedule; None once nobody waits any more. Only the thread of trio reads and writes it."""
+    direct: bool = False
+    """The task waits at the bell by itself."""
+    done: bool = False
     result: T | None = None
     error: Exception | None = None
 
@@ -47,8 +50,7 @@ class Clerk:
         self._bell: Bell[Sequence[Request[Any]]]
         self._thread = threading.Thread(target=self._serve, name=f"fairlead-sqlite {path.name}", daemon=True)
         self._closed = False
-        self.abandoned = 0
-        """Requests that nobody waits for and that may still be done."""
+        self._left: list[Request[Any]] = []
 
     async def start(self) -> None:
         """Open the connection. `JournalUnavailable`: it cannot be opened."""
@@ -76,16 +78,27 @@ class Clerk:
         if self._closed:
             raise JournalUnavailable(f"{str(self._path)!r} was closed", next_step="open the app again")
 
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            request.task = None
-            self.abandoned += 1
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        request.task = trio.lowlevel.current_task()
+        request.direct = not self._bell.taken
+        request.task = None if request.direct else trio.lowlevel.current_task()
         self._queue.put(request)  # type: ignore[arg-type]  # a queue of requests of any result
-        await trio.lowlevel.wait_task_rescheduled(abandon)
+        try:
+            if request.direct:
+                await self._bell.wait_until(lambda: request.done)
+            else:
+                await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.SUCCEEDED)
+        except BaseException:
+            request.task = None
+            self._left.append(request)
+            raise
         if request.error is not None:
             raise request.error
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether there are requests that nobody waits for and that may still be done."""
+        if self._left:
+            self._left = [request for request in self._left if not request.done]
+        return bool(self._left)
 
     # -- in the thread
 
@@ -140,7 +153,14 @@ class Clerk:
 
     def wake(self, done: Sequence[Request[Any]]) -> None:
         """Let the waiting tasks go on."""
-        self._bell.ring(done)
+        direct = 0
+        for request in done:
+            request.done = True
+            direct += request.direct
+        if direct:
+            self._bell.ring_direct()
+        if direct < len(done):
+            self._bell.ring(done)
 
     def _forget_connection(self) -> None:
         connection, self._connection = self._connection, None
@@ -152,7 +172,5 @@ class Clerk:
 
     def _reschedule(self, done: Sequence[Request[Any]]) -> None:
         for request in done:
-            if request.task is None:
-                self.abandoned -= 1
-            else:
+            if request.task is not None:
                 trio.lowlevel.reschedule(request.task)
