@@ -10,6 +10,7 @@ from attrs import frozen
 
 from fairlead import _events as ev
 from fairlead._desk import ChannelInbox
+from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, Message, Origin, Principal, Text, ToolCall, Usage, new_id, stamp
 from fairlead._store import SessionStore
 from fairlead._structured import Wanted
@@ -232,10 +233,11 @@ class App:
             began = trio.current_time()
             try:
                 await channel.run(inbox)
-            except Exception as error:  # noqa: BLE001  # one channel's fault is not the others'
+            except BaseException as error:  # noqa: BLE001  # one channel's fault is not the others'
+                fault = await own_fault(error)
                 failures = 1 if trio.current_time() - began > _BACKOFF[-1] else failures + 1
                 pause = _BACKOFF[min(failures, len(_BACKOFF)) - 1]
-                text = f"stopped with {type(error).__name__}: {error}; runs again in {pause:g} s"
+                text = f"stopped with {said(fault)}; runs again in {pause:g} s"
                 self._observers.raise_notice(f"channels/{channel.name}", text, level="error")
                 await trio.sleep(pause)
             else:
@@ -248,10 +250,18 @@ class App:
         while True:
             try:
                 for name in await self._crew.journal.claim():
-                    await self._desk.resume(name)
-            except Exception as error:  # noqa: BLE001  # looking again later is all that can be done
-                self._observers.raise_notice("resume", f"{type(error).__name__}: {error}", level="error")
+                    await self._resume(name)
+            except BaseException as error:  # noqa: BLE001  # looking again later is all that can be done
+                self._observers.raise_notice("resume", said(await own_fault(error)), level="error")
             await trio.sleep(_CLAIM_SECONDS)
+
+    async def _resume(self, name: str) -> None:
+        """Go on with one session; one that cannot be read is not the others' concern, which are claimed as well."""
+        try:
+            await self._desk.resume(name)
+        except BaseException as error:  # noqa: BLE001  # see above
+            text = f"session {name!r}: {said(await own_fault(error))}"
+            self._observers.raise_notice("resume", text, level="error", session=name)
 
     # -- looking
 
@@ -281,8 +291,9 @@ class App:
             with trio.move_on_after(_CHECK_SECONDS) as scope:
                 try:
                     findings.extend(await worker.check())
-                except Exception as error:  # noqa: BLE001  # a check that fails is a finding
-                    findings.append(Finding(subject, ok=False, detail=f"its check raised {type(error).__name__}"))
+                except BaseException as error:  # noqa: BLE001  # a check that fails is a finding
+                    fault = type(await own_fault(error)).__name__
+                    findings.append(Finding(subject, ok=False, detail=f"its check raised {fault}"))
             if scope.cancelled_caught:
                 findings.append(Finding(subject, ok=False, detail=f"its check took over {_CHECK_SECONDS:g} s"))
         return tuple(findings)

@@ -13,6 +13,7 @@ from attrs import astuple, evolve
 
 from fairlead import _events as ev
 from fairlead._contracts import Inbox
+from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
 from fairlead._turn import Engine, Order, Turn
@@ -155,15 +156,17 @@ class Desk:
         except VersionConflict:
             session.stale = True
             return None
-        except trio.Cancelled:
-            if waited_for:
-                await self.give_up(turn)
-            raise
         except JournalError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            try:
+                fault = await own_fault(error)
+            except trio.Cancelled:
+                if waited_for:
+                    await self.give_up(turn)
+                raise
             # A fault of ours: the message must have an end all the same.
-            self._observers.raise_notice("turn", f"broke with {type(error).__name__}: {error}", level="error")
+            self._observers.raise_notice("turn", f"broke with {said(fault)}", level="error")
             ended = await turn.end("failed", reason="internal", notice="An internal error ended the turn.")
             if waited_for:
                 raise
@@ -219,8 +222,8 @@ class Desk:
                 await self._serve_one(session, (message,))
         except JournalError as error:
             self._observers.raise_notice("journal", error.problem, level="error", session=session.state.id)
-        except Exception as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
-            text = f"a turn broke with {type(error).__name__}: {error}"
+        except BaseException as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
+            text = f"a turn broke with {said(await own_fault(error))}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
         finally:
             self.lanes.leave(ticket)

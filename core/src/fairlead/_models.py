@@ -8,7 +8,7 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead._config import ModelRef
-from fairlead._leaf import leaf
+from fairlead._leaf import own_fault
 from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta
 from fairlead.errors import ConfigError, ProviderError, UnknownModel
@@ -117,7 +117,7 @@ class ModelResolver:
         chain: Sequence[Link],
         request: ModelRequest,
         emit: Emit | None,
-        failed: Callable[[Link, Exception, str], None],
+        failed: Callable[[Link, BaseException, str], None],
     ) -> Answered:
         """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
 
@@ -125,14 +125,14 @@ class ModelResolver:
         model. Raises the last `ProviderError`.
         """
         shown = Shown(emit)
-        last: Exception | None = None
+        last: BaseException | None = None
         for link in chain:
             for _ in range(2):
                 seen = shown.seen
                 try:
                     return await self._once(link, request, shown)
-                except Exception as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
-                    last = leaf(error)
+                except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
+                    last = await own_fault(error)
                     failed(link, last, shown.seen[len(seen) :])
                     shown.again()
                 if not shown.seen or seen:
@@ -194,9 +194,9 @@ class ModelResolver:
             with trio.move_on_after(_INFO_SECONDS):
                 try:
                     listed = await self._providers[provider].models()
-                except Exception:  # noqa: BLE001  # without prices the answer still counts
-                    listed = ()
-                self._infos[provider] = {info.name: info for info in listed}
+                    self._infos[provider] = {info.name: info for info in listed}
+                except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
+                    await own_fault(error)
         return self._infos[provider].get(model)
 
     def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:

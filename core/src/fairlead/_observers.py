@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fairlead._events import Event, NoticeRaised, Record
+from fairlead._leaf import own_fault, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +44,11 @@ class Observers:
             async for record in receive:
                 try:
                     await observer.observe(record)
-                except Exception as error:  # noqa: BLE001  # whatever an observer raises concerns only itself
+                except BaseException as error:  # noqa: BLE001  # whatever an observer raises concerns only itself
+                    fault = await own_fault(error)
                     failures += 1
                     if failures >= _PATIENCE:
-                        self._drop(observer, f"failed {failures} times, last with {type(error).__name__}: {error}")
+                        self._drop(observer, f"failed {failures} times, last with {said(fault)}")
         finally:
             self._sends.pop(observer, None)
 

@@ -9,6 +9,7 @@ import trio
 from attrs import evolve
 
 from fairlead import _events as ev
+from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Part, Text
 from fairlead._work import Delivery, Delta, Draft, Outbound, Progress
 from fairlead.errors import VersionConflict
@@ -78,9 +79,10 @@ class Outbox:
             )
             try:
                 delivery = await channel.send(outbound)
-            except Exception as error:  # noqa: BLE001  # a channel's fault must not end the turn
-                self._notice(f"channels/{channel.name}", f"send raised {type(error).__name__}: {error}")
-                delivery = Delivery("ambiguous", reason=f"the channel raised {type(error).__name__}")
+            except BaseException as error:  # noqa: BLE001  # a channel's fault must not end the turn
+                fault = await own_fault(error)
+                self._notice(f"channels/{channel.name}", f"send raised {said(fault)}")
+                delivery = Delivery("ambiguous", reason=f"the channel raised {type(fault).__name__}")
             if delivery.status == "sent" and not delivery.external_id and not channel.capabilities.idempotency:
                 delivery = evolve(delivery, status="ambiguous", reason="the channel gave no id")
             if delivery.status == "failed" and step:
@@ -162,11 +164,11 @@ class DraftBoard:
             self._observers.show(self._session, ev.DraftShown(draft=draft, principal=self.author))
         try:
             await self._channel.preview(draft)
-        except trio.Cancelled:
-            self._changed.set()  # it may not have been seen: `finish` shows it
-            raise
-        except Exception as error:  # noqa: BLE001  # a preview that fails costs the preview only
-            self._observers.raise_notice(f"channels/{self._channel.name}", f"preview raised {error!r}")
+        except BaseException as error:  # noqa: BLE001  # a preview that fails costs the preview only
+            self._changed.set()  # where it was cancelled it may not have been seen: `finish` shows it
+            text = f"preview raised {said(await own_fault(error))}"
+            self._changed = trio.Event()
+            self._observers.raise_notice(f"channels/{self._channel.name}", text)
             return False
         return True
 

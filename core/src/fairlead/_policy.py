@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 from attrs import evolve, frozen
 
+from fairlead._leaf import own_fault, said
 from fairlead._work import Review, Verdict
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class PolicyEngine:
                 if verdict.effect == "revise" and type(verdict.revised) is not type(review.subject):
                     found = type(verdict.revised).__name__
                     raise TypeError(f"rule {verdict.rule!r} revised a {type(review.subject).__name__} into a {found}")  # noqa: TRY301  # one handler for all faults of a policy
-        except Exception as error:  # noqa: BLE001  # whatever a policy raises is a denial
-            self._notice(f"policies/{policy.name}", f"failed at {review.boundary}: {type(error).__name__}: {error}")
+        except BaseException as error:  # noqa: BLE001  # whatever a policy raises is a denial
+            self._notice(f"policies/{policy.name}", f"failed at {review.boundary}: {said(await own_fault(error))}")
             return (Verdict("deny", "default: the policy failed", reason="a policy failed", policy=policy.name),)
         if not policy.names_itself:
             return [verdict if verdict.policy else evolve(verdict, policy=policy.name) for verdict in verdicts]

@@ -15,6 +15,7 @@ from attrs import asdict, define, evolve, has
 from fairlead import _schemas
 from fairlead._codec import check_structure, structure
 from fairlead._contracts import Recall, Tool, ToolContext
+from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, Data, Origin, Part, Text, ToolCall, ToolResult, sound, stamp
 from fairlead._types import context_parameter, spec_of
 from fairlead.errors import PluginLoadError, SchemaError, ToolError
@@ -262,6 +263,7 @@ class ToolRegistry:
         if spec.isolation != "host":
             return _refused_isolation(call, spec), ""
         seconds = spec.timeout or self._seconds
+        scope: trio.CancelScope | None = None
         try:
             if entry.worker.immediate:
                 return self._finish(entry, call, await entry.worker.call(call, context))
@@ -270,11 +272,17 @@ class ToolRegistry:
             if scope.cancelled_caught:
                 return _too_late(call, spec, seconds), ""
             return self._finish(entry, call, raw)
-        except ToolError as error:
-            return result_of(call, "failed", error.problem), ""
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a tool that raises is a result, never a dead turn
-            self._notice(f"tools/{spec.name}", f"call {call.id} raised {type(error).__name__}: {error}")
-            return result_of(call, "failed", f"internal error in the tool ({type(error).__name__})"), ""
+        except BaseException as error:  # noqa: BLE001  # a tool that raises is a result, never a dead turn
+            fault = await own_fault(error)
+            if scope is not None and scope.cancel_called:  # what it raised came of that: it may have had its effect
+                return _too_late(call, spec, seconds), ""
+            return self._failure(entry, call, fault)
+
+    def _failure(self, entry: ToolEntry, call: ToolCall, error: BaseException) -> tuple[ToolResult, str]:
+        if isinstance(error, ToolError):  # the tool's words, with its label and as long as a result may be
+            return self._finish(entry, call, ToolResult(call.id, call.tool, (Text(str(error.problem)),), "failed"))
+        self._notice(f"tools/{call.tool}", f"call {call.id} raised {said(error)}")
+        return result_of(call, "failed", f"internal error in the tool ({type(error).__name__})"), ""
 
     def _finish(self, entry: ToolEntry, call: ToolCall, raw: ToolResult | str) -> tuple[ToolResult, str]:
         if isinstance(raw, str):

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from fairlead import _events as ev
 from fairlead._config import Agent, Limits
-from fairlead._leaf import leaf
+from fairlead._leaf import leaf, said
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import ModelRequest, Progress, Review
@@ -262,7 +262,7 @@ class Turn:
             text = f"No model could answer: {error.problem}"
             raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
 
-    def _note_failure(self, link: Link, error: Exception, partial: str) -> None:
+    def _note_failure(self, link: Link, error: BaseException, partial: str) -> None:
         detail = error.problem if isinstance(error, ProviderError) else ""
         self._session.note(
             ev.ModelFailed(
@@ -276,7 +276,7 @@ class Turn:
             )
         )
         if not isinstance(error, ProviderError):
-            self._engine.notice(f"providers/{link.ref.provider}", f"raised {type(error).__name__}: {error}")
+            self._engine.notice(f"providers/{link.ref.provider}", f"raised {said(error)}")
 
     def _answered_event(self, answered: Answered) -> ev.ModelAnswered:
         return ev.ModelAnswered(

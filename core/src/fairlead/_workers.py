@@ -8,7 +8,7 @@ import trio
 from attrs import define, evolve, field
 
 from fairlead._contracts import Channel, Journal, Memory, Observer, Policy, Provider, Recall, Tool, Worker
-from fairlead._leaf import leaf
+from fairlead._leaf import own_fault, said
 from fairlead._plugins import PluginReport
 from fairlead._work import Boundary, Review, Verdict
 from fairlead.errors import FairleadError, JournalUnavailable, PluginLoadError
@@ -64,8 +64,9 @@ class Crew:
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                 try:
                     await worker.close()
-                except Exception as error:  # noqa: BLE001  # nobody is left who could act on it
-                    problem = PluginLoadError(f"close raised {type(error).__name__}: {error}", plugin=worker.name)
+                except BaseException as error:  # noqa: BLE001  # nobody is left who could act on it
+                    fault = await own_fault(error)
+                    problem = PluginLoadError(f"close raised {said(fault)}", plugin=worker.name)
                     self.reports.append(PluginReport(worker.name, "failed", error=problem))
 
 
@@ -108,21 +109,21 @@ async def _open_all(crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginCo
     for entry, made in table:
         try:
             await made.open()
-        except Exception as error:  # noqa: BLE001  # one plugin's fault is a report
-            _report_failure(crew, entry, leaf(error))
+        except BaseException as error:  # noqa: BLE001  # one plugin's fault is a report
+            _report_failure(crew, entry, await own_fault(error))
             continue
         crew.opened.append(made)
         opened.append(made)
     return opened
 
 
-def _report_failure(crew: Crew, entry: PluginConfig, error: Exception) -> None:
+def _report_failure(crew: Crew, entry: PluginConfig, error: BaseException) -> None:
     plugin = f"{entry.kind}/{entry.name}"
     problem = (
         error
         if isinstance(error, FairleadError)
         else PluginLoadError(
-            f"open raised {type(error).__name__}: {error}",
+            f"open raised {said(error)}",
             plugin=plugin,
             next_step=f"fairlead plugins show {entry.entry_point}",
         )
