@@ -27,7 +27,7 @@ CREATE TABLE sessions (
   created REAL NOT NULL,
   updated REAL NOT NULL
 ) STRICT;
-CREATE INDEX sessions_by_owner ON sessions(owner);
+CREATE INDEX sessions_by_owner ON sessions(owner) WHERE owner <> '';  -- who has no owners shall not pay for it
 
 CREATE TABLE events (
   place INTEGER PRIMARY KEY,
