@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import trio
 
 from fairlead_cli._lines import Lines
 from fairlead_cli._screen import Screen
+
+_MARK = re.compile(r"(?:\x1b\[2m)?…(?:\x1b\[0m)?(?:\r\x1b\[K|\Z)")
 
 
 class Stream(io.StringIO):
@@ -36,7 +39,8 @@ class FakeScreen(Screen):
 
     @property
     def shown(self) -> str:
-        return self.output.getvalue()
+        """What stands on standard output, without the mark that is shown while nothing comes."""
+        return _MARK.sub("", self.output.getvalue())
 
     @property
     def noted(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import subprocess
 import sys
@@ -176,12 +177,13 @@ def test_init_says_which_variables_are_missing(capsys: pytest.CaptureFixture[str
     arguments = ("--provider", "openai", "--model", 'gpt "5"', "--key-env", "MY_KEY", "--channel", "webhook")
     code, out, _ = call("init", "--defaults", *arguments, "--json", capsys=capsys)
     assert 0 == code
-    assert {"variables": ["MY_KEY", "WEBHOOK_SECRET"], "unset": ["MY_KEY", "WEBHOOK_SECRET"]}.items() <= json.loads(
-        out
-    ).items()
+    assert {
+        "variables": ["MY_KEY", "FAIRLEAD_WEBHOOK_SECRET"],
+        "unset": ["MY_KEY", "FAIRLEAD_WEBHOOK_SECRET"],
+    }.items() <= json.loads(out).items()
     text = (tmp_path / "fairlead.toml").read_text("utf-8")
     assert 'default = "openai/gpt \\"5\\""' in text
-    assert 'secret = { env = "WEBHOOK_SECRET" }' in text
+    assert 'secret = { env = "FAIRLEAD_WEBHOOK_SECRET" }' in text
 
 
 def test_init_refuses_what_is_not_installed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -190,6 +192,64 @@ def test_init_refuses_what_is_not_installed(capsys: pytest.CaptureFixture[str], 
     assert 2 == code
     assert "there are: anthropic, openai, rehearsal" in err
     assert [] == list(tmp_path.iterdir())
+
+
+def test_init_neither_shows_nor_writes_what_looks_like_a_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Whoever pastes the key where its variable's name belongs has not published it."""
+    code, out, err = call("init", "--defaults", "--provider", "openai", "--key-env", "sk-12-34", capsys=capsys)
+    assert (2, "") == (code, out)
+    assert "the name of an environment variable" in err
+    assert "sk-12-34" not in err
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_init_asks_again(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A slip of the finger costs one question, not all of them."""
+    answers = "opnai\nopenai\n\nsk-12-34\nMY_KEY\nsms\nwebhook\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answers))
+    code, _, err = call("init", capsys=capsys)
+    assert 0 == code
+    assert "no provider named 'opnai' is installed; there are: anthropic, openai, rehearsal" in err
+    assert "no channel named 'sms' is installed" in err
+    text = (tmp_path / "fairlead.toml").read_text("utf-8")
+    assert 'api_key = { env = "MY_KEY" }' in text
+    assert "[channels.webhook]" in text
+
+
+def test_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command, a plugin with its kind, a session by the end of its name."""
+    assert "did you mean 'chat'?" in call("chatt", capsys=capsys)[2]
+    assert "did you mean 'tools/clock'?" in call("plugins", "show", "tools/clok", capsys=capsys)[2]
+    call("chat", "--session", "desk", "repeat hello", capsys=capsys)
+    for command in ("show", "erase", "export"):
+        arguments = ("sessions", command, "desk", *(["--yes"] if command == "erase" else []))
+        code, _, err = call(*arguments, capsys=capsys)
+        assert (2, True) == (code, "did you mean 'main/terminal//desk'?" in err)
+
+
+def test_model_of_a_provider_that_is_off_says_how_to_enable_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Installed is not enabled: the next command writes the file that enables it."""
+    code, _, err = call("chat", "--model", "openai/big", "hello", capsys=capsys)
+    assert 2 == code
+    assert "next: fairlead init --provider openai --model big" in err
+
+
+def test_arguments_that_are_no_json_are_shown_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found, what was expected, and what to type."""
+    for arguments in ("{expr}", "[1]"):
+        code, _, err = call("policy", "explain", "calculate", arguments, capsys=capsys)
+        assert (2, True) == (code, f"the arguments are {arguments!r}, expected a JSON object" in err)
+        assert "next: fairlead policy explain calculate '{" in err
+
+
+def test_sessions_of_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """No claim that there is no session at all."""
+    _, _, err = call("sessions", "list", "--owner", "ann", capsys=capsys)
+    assert "ann began no session" in err
+    _, _, err = call("sessions", "list", capsys=capsys)
+    assert "There is no session yet" in err
 
 
 def test_faulty_configuration_is_told_with_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -53,6 +53,21 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
     assert "bad" == paint("bad", "red", Stream(terminal=True))
 
 
+def test_mark_of_waiting_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes next takes its place; it is never in a pipe, and never in the middle of a line."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = FakeScreen(terminal=True)
+    screen.wait()
+    screen.wait()
+    screen.write("Half")
+    screen.wait()
+    assert "\x1b[2m…\x1b[0m\r\x1b[KHalf" == screen.output.getvalue()
+    pipe = FakeScreen()
+    pipe.wait()
+    assert ("", "") == (pipe.shown, pipe.noted)
+
+
 def test_json_is_one_line() -> None:
     """Readable in UTF-8, and the same value again."""
     screen = FakeScreen()

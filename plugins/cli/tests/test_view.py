@@ -168,3 +168,28 @@ def test_json_answer_has_its_other_parts() -> None:
     JsonView(screen).finish(answer("See:", Image("image/png", url="https://example.org/a.png")))
     parts = json.loads(screen.shown)["parts"]
     assert ["text", "image"] == [part["type"] for part in parts]
+
+
+def test_failure_is_told_once_with_the_next_command() -> None:
+    """The notice repeats no words that stand directly above it; where they were not shown, it has them."""
+    screen = FakeScreen()
+    view = TextView(screen)
+    view.failed("openai", "ConnectionFailed", "no connection")
+    view.finish(answer("No model could answer: no connection", kind="notice"))
+    first = "· openai did not answer (ConnectionFailed): no connection\n"
+    assert f"{first}No model could answer.\n  next: fairlead doctor\n" == screen.noted
+    screen = FakeScreen()
+    view = TextView(screen, quiet=True)
+    view.failed("openai", "ConnectionFailed", "no connection")
+    view.finish(answer("No model could answer: no connection", kind="notice"))
+    assert "No model could answer: no connection\n" == screen.noted
+
+
+def test_turns_of_a_conversation_are_kept_apart() -> None:
+    """An empty line on a terminal; none in a pipe."""
+    for terminal, expected in ((True, "One.\n\nTwo.\n\n"), (False, "One.\nTwo.\n")):
+        screen = FakeScreen(terminal=terminal)
+        view = TextView(screen, spaced=True)
+        view.finish(answer("One."))
+        view.finish(answer("Two."))
+        assert expected == screen.shown

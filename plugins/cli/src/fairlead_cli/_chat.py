@@ -15,6 +15,7 @@ import trio
 from attrs import frozen
 
 import fairlead
+from fairlead.plugins import installed
 from fairlead_cli._failures import INTERRUPTED, Refused
 from fairlead_cli._lines import open_lines
 from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
@@ -33,7 +34,7 @@ __all__ = ["command"]
 EXAMPLE = """\
 fairlead chat "What is 17 * 23?"
 fairlead chat < question.txt
-fairlead chat --session notes --model openai/gpt-5
+fairlead chat --session notes --model openai/gpt-6.1-sol
 fairlead chat --continue"""
 
 
@@ -82,7 +83,7 @@ def command(
     place = _place(config, session, go_on=go_on)
     config = _chosen(config, model, agent or place.agent)
     screen = Screen()
-    view: View = JsonView(screen) if as_json else TextView(screen, quiet=quiet)
+    view: View = JsonView(screen) if as_json else TextView(screen, quiet=quiet, spaced=message is None)
     # A line editor writes to standard output, where JSON must stand alone.
     lines = (lambda: open_lines(screen.prompt, edited=not as_json)) if message is None else None
     terminal = TerminalChannel(lines, view, message=message, conversation=place.conversation)
@@ -155,7 +156,11 @@ def _check_model(config: Config, model: str) -> None:
     provider, slash, name = model.partition("/")
     if model not in config.models and not (slash and name and provider in providers):
         known = ", ".join([*config.models, *(f"{provider}/..." for provider in providers)])
-        raise Refused(f"no model is named {model!r}; expected one of: {known}", next_step="fairlead models")
+        mend = "fairlead models"
+        if provider in {plugin.name for plugin in installed() if plugin.kind == "providers"} - set(providers):
+            enable = f"write [providers.{provider}] into {config.file}"
+            mend = enable if config.file else f"fairlead init --provider {provider} --model {name or 'NAME'}"
+        raise Refused(f"no model is named {model!r}; expected one of: {known}", next_step=mend)
 
 
 # -- the conversation

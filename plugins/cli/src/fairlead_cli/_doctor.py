@@ -122,14 +122,23 @@ def _plain(findings: Sequence[Finding]) -> list[dict[str, object]]:
 
 
 def _print(screen: Screen, findings: Sequence[Finding], machine: Sequence[Finding]) -> None:
-    for finding in (*findings, *machine):
-        missing = ("no ", "") if finding in machine else ("bad", "red")
-        mark, style = ("ok ", "") if finding.ok else missing
-        screen.line(f"{mark}  {one_line(finding.subject)}: {escape(finding.detail)}", style)
-        if not finding.ok and finding.next_step:
-            screen.line(f"     next: {escape(finding.next_step)}")
+    for finding in findings:
+        _print_one(screen, finding, *(("ok ", "") if finding.ok else ("bad", "red")))
+    if machine:
+        screen.line()
+        screen.line("What this machine offers for isolation (none of it is needed now):", "bold")
+    for finding in machine:
+        _print_one(screen, finding, "ok " if finding.ok else "no ", "dim")
+    if machine:
+        screen.line()
     wrong = sum(not finding.ok for finding in findings)
     if wrong:
         screen.note(f"{wrong} of {len(findings)} checks found a fault.", "red")
     else:
         screen.note(f"All {len(findings)} checks are well.", "green")
+
+
+def _print_one(screen: Screen, finding: Finding, mark: str, style: str) -> None:
+    screen.line(f"{mark}  {one_line(finding.subject)}: {escape(finding.detail)}", style)
+    if not finding.ok and finding.next_step:
+        screen.line(f"     next: {escape(finding.next_step)}", "dim" if style == "dim" else "")

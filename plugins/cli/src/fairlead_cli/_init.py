@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 from attrs import frozen
@@ -17,7 +20,7 @@ from fairlead_cli._options import example, json_option
 from fairlead_cli._screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fairlead.plugins import InstalledPlugin
 
@@ -28,8 +31,9 @@ __all__ = ["command"]
 EXAMPLE = """\
 fairlead init
 fairlead init --defaults
-fairlead init --provider openai --model gpt-5 --key-env OPENAI_API_KEY --channel webhook"""
+fairlead init --provider openai --model gpt-6.1-sol --key-env OPENAI_API_KEY --channel webhook"""
 
+T = TypeVar("T")
 _STAND_IN = "a-value-that-stands-in-until-the-variable-is-set"
 
 
@@ -109,43 +113,73 @@ class _Questions:
             raise Refused("no provider is installed", next_step="pip install fairlead-openai")
         default = configuration.default().models["default"][0].provider
         default = default if default in names else names[0]
-        return self._one("Provider", "--provider", given, names, default)
+        check = partial(_installed, "provider", names)
+        return check(given) if given is not None else self._prompt(f"Provider ({', '.join(names)})", default, check)
 
     def model(self, given: str | None) -> str:
-        return given if given is not None else self._prompt("Model (empty: the provider's first)", "--model", "")
+        return given if given is not None else self._prompt("Model (empty: the provider's first)", "", str.strip)
 
     def key(self, provider: str, given: str | None) -> str:
         manifest = self._plugins["providers", provider].manifest
         if manifest is None or not manifest.secrets:
             return ""
-        return given or self._prompt("Environment variable with the key", "--key-env", f"{provider.upper()}_API_KEY")
+        default = _variable(provider, manifest.secrets[0])
+        return _as_variable(given) if given else self._prompt("Variable with the key", default, _as_variable)
 
     def channels(self, given: Sequence[str]) -> tuple[str, ...]:
-        names = [name for name in self._names("channels") if name != "terminal"]
-        if not given and self._ask and names:
-            answer = self._prompt(f"Channels to serve ({', '.join(names)}; empty for none)", "--channel", "")
-            given = answer.replace(",", " ").split()
-        return tuple(self._one("Channel", "--channel", name, self._names("channels"), "") for name in given)
+        names = self._names("channels")
+        offered = [name for name in names if name != "terminal"]
+        if given or not offered:
+            return tuple(_installed("channel", names, name) for name in given)
+        question = f"Channels to serve ({', '.join(offered)}; empty for none)"
+        return self._prompt(question, "", partial(_channels, names))
 
     def _names(self, kind: Kind) -> list[str]:
         return sorted(name for each, name in self._plugins if each == kind)
 
-    def _one(self, title: str, option: str, given: str | None, names: list[str], default: str) -> str:
-        answer = given if given is not None else self._prompt(f"{title} ({', '.join(names)})", option, default)
-        if answer not in names:
-            problem = f"no {title.lower()} named {answer!r} is installed; there are: {', '.join(names)}"
-            raise Refused(problem, next_step=f"fairlead init {option} {names[0]}")
-        return answer
+    def _prompt(self, question: str, default: str, check: Callable[[str], T]) -> T:
+        """What a person answers, asked again until *check* takes it; the default where nobody is asked."""
+        if not self._ask:
+            return check(default)
 
-    def _prompt(self, question: str, option: str, default: str | None) -> str:
-        if not self._ask and default is not None:
-            return default
+        def checked(answer: str) -> T:
+            try:
+                return check(answer)
+            except Refused as refusal:
+                raise click.UsageError(refusal.problem) from None
+
         try:
-            answer: str = click.prompt(question, default=default, err=True)
+            found: T = click.prompt(question, default=default, value_proc=checked, err=True)
         except click.Abort:
-            problem = f"nobody answered {question!r}"
-            raise Refused(problem, next_step=f"fairlead init --defaults, or give {option}") from None
-        return answer
+            raise Refused(f"nobody answered {question!r}", next_step="fairlead init --defaults") from None
+        return found
+
+
+def _installed(kind: str, names: Sequence[str], name: str) -> str:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1) or names
+        problem = f"no {kind} named {name!r} is installed; there are: {', '.join(names)}"
+        raise Refused(problem, next_step=f"fairlead init --{kind} {near[0]}")
+    return name
+
+
+def _channels(names: Sequence[str], answer: str) -> tuple[str, ...]:
+    return tuple(_installed("channel", names, name) for name in answer.replace(",", " ").split())
+
+
+def _variable(*words: str) -> str:
+    """The name of an environment variable: ``FAIRLEAD_WEBHOOK_SECRET``."""
+    return re.sub(r"\W", "_", "_".join(words), flags=re.ASCII).upper()
+
+
+def _as_variable(name: str) -> str:
+    """The name as it is. `Refused`: it is none, and may be the key itself, which is neither shown nor written."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+        raise Refused(
+            "expected the name of an environment variable (letters, digits and '_'), not the key itself",
+            next_step="fairlead init --key-env NAME",
+        )
+    return name
 
 
 def _render(plan: Plan, plugins: Mapping[tuple[Kind, str], InstalledPlugin]) -> tuple[str, list[str]]:
@@ -166,7 +200,7 @@ def _render(plan: Plan, plugins: Mapping[tuple[Kind, str], InstalledPlugin]) -> 
         lines += ["", f"[channels.{channel}]"]
         manifest = plugins["channels", channel].manifest
         if manifest is not None and manifest.secrets:
-            name = f"{channel.upper()}_{manifest.secrets[0].upper()}"
+            name = _variable("fairlead", channel, manifest.secrets[0])
             variables.append(name)
             lines.append(f"{manifest.secrets[0]} = {{ env = {_quoted(name)} }}")
     return "\n".join(lines) + "\n", variables

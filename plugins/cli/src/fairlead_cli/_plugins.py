@@ -40,7 +40,11 @@ def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> Non
     table(screen, columns, [_row(plugin, enabled) for plugin in installed()])
 
 
-@command.command("show", epilog=example("fairlead plugins show openai"))
+@command.command(
+    "show",
+    short_help="What one plugin takes: settings, secrets, hosts.",
+    epilog=example("fairlead plugins show openai"),
+)
 @click.argument("name")
 @config_options
 @json_option
@@ -100,7 +104,8 @@ def _settings(plugin: InstalledPlugin) -> dict[str, Any]:
 
 
 def _not_found(name: str, every: tuple[InstalledPlugin, ...]) -> PluginNotFound:
-    near = difflib.get_close_matches(name, [plugin.name for plugin in every], n=1)
+    names = [f"{plugin.kind}/{plugin.name}" if "/" in name else plugin.name for plugin in every]
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return PluginNotFound(f"no plugin is named {name!r}{hint}", plugin=name, next_step="fairlead plugins list")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairlead import Address, Principal, ToolCall
+from fairlead.errors import SchemaError
 from fairlead.wire import loads, unstructure
 from fairlead_cli._failures import Refused
 from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
@@ -26,7 +27,11 @@ def command() -> None:
     """Why a tool call is allowed or denied."""
 
 
-@command.command("explain", epilog=example("""fairlead policy explain calculate '{"expression": "2 * 3"}'"""))
+@command.command(
+    "explain",
+    short_help="What would become of a call of TOOL, and why.",
+    epilog=example("""fairlead policy explain calculate '{"expression": "2 * 3"}'"""),
+)
 @click.argument("tool")
 @click.argument("arguments", default="{}", metavar="[JSON-ARGS]")
 @click.option("--agent", help="As this agent; by default the first one.")
@@ -50,19 +55,20 @@ def explain(  # one parameter an option
     if agent is not None and agent not in [known.name for known in config.agents]:
         names = ", ".join(known.name for known in config.agents)
         raise Refused(f"no agent is named {agent!r}; there are: {names}", next_step="fairlead policy explain --help")
-    call = ToolCall("explain", tool, loads(arguments))
+    call = ToolCall("explain", tool, _arguments(tool, arguments))
     person = Principal(principal) if principal else None
     place = Address(channel) if channel else None
 
-    async def ask(app: App) -> tuple[Any, bool]:
-        found = await app.explain(call, agent=agent, principal=person, address=place)
-        return found, tool in [spec.name for spec in app.tools]
+    async def ask(app: App) -> tuple[Any, list[str]]:
+        return await app.explain(call, agent=agent, principal=person, address=place), [spec.name for spec in app.tools]
 
     found, known = with_app(config, ask)
     screen = Screen()
-    if not known:
+    if tool not in known:
         screen.note(
-            f"No enabled tool is named {escape(tool)}; a model's call of it fails before it gets here.", "yellow"
+            f"No plugin here offers a tool {escape(tool)}; there are: {escape(', '.join(known)) or 'none'}. "
+            "What follows holds for one that a program of yours hands in.",
+            "yellow",
         )
     if as_json:
         verdicts = [_plain(verdict) for verdict in found.verdicts]
@@ -74,6 +80,21 @@ def explain(  # one parameter an option
     screen.line("all verdicts:" if found.verdicts else "no policy said anything about it.")
     for verdict in found.verdicts:
         screen.line(f"  {verdict.effect}: {_words(verdict)}")
+
+
+def _arguments(tool: str, text: str) -> dict[str, Any]:
+    try:
+        found = loads(text)
+    except SchemaError as error:
+        problem = error.problem
+    else:
+        if isinstance(found, dict):
+            return found
+        problem = f"it is a {type(found).__name__}"
+    raise Refused(
+        f"the arguments are {text!r}, expected a JSON object: {problem}",
+        next_step=f"""fairlead policy explain {tool} '{{"name": "value"}}'""",
+    )
 
 
 def _words(verdict: Verdict) -> str:

@@ -41,7 +41,7 @@ def command(ctx: click.Context, config_file: str | None, profile: str | None, *,
         where = config.file or "a fairlead.toml (fairlead init writes one)"
         raise Refused(
             "no channel is configured, so there is nothing to serve",
-            next_step=f'write into {where}: [channels.webhook] with secret = {{ env = "WEBHOOK_SECRET" }}',
+            next_step=f'write into {where}: [channels.webhook] with secret = {{ env = "FAIRLEAD_WEBHOOK_SECRET" }}',
         )
     ctx.exit(trio.run(_serve, config, Screen(), as_json))
 

@@ -28,18 +28,36 @@ class Screen:
         """The last line on standard output has no end yet."""
         self.noting = False
         """The last line on standard error has no end yet."""
+        self._waiting = False
+        """A mark stands in an empty line, which whatever comes next takes away."""
 
     def write(self, text: str) -> None:
         """A piece of the answer; lines may stay unfinished."""
         if text:
+            self.rest()
             if self._shared:
                 self._end_note()
             self.out.write(text)
             self.out.flush()
             self._answering = not text.endswith("\n")
 
+    def wait(self) -> None:
+        """Show that something is awaited, on a terminal that can take it away again."""
+        if self._shared and not (self._waiting or self._answering or self.noting or _is_plain()):
+            self.err.write(paint("…", "dim", self.err))
+            self.err.flush()
+            self._waiting = True
+
+    def rest(self) -> None:
+        """Take away what `wait` showed."""
+        if self._waiting:
+            self.err.write("\r\x1b[K")
+            self.err.flush()
+            self._waiting = False
+
     def prompt(self, text: str) -> None:
         """Ask for a line; whoever answers ends it by pressing Enter. A file that keeps answers gets no questions."""
+        self.rest()
         stream = self.err if self.err.isatty() or not self.terminal else self.out
         stream.write(text)
         stream.flush()
@@ -56,6 +74,7 @@ class Screen:
 
     def begin_note(self, text: str, style: str = "dim") -> None:
         """The start of a line on standard error that `end_note` may finish."""
+        self.rest()
         self._end_note()
         if self._shared:
             self.end_answer()
@@ -87,10 +106,13 @@ class Screen:
 
 def paint(text: str, style: str, stream: TextIO) -> str:
     """The text in a style, where the stream is a terminal that shows it (https://no-color.org)."""
-    plain = not style or not text or not stream.isatty()
-    if plain or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not style or not text or not stream.isatty() or _is_plain():
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def _is_plain() -> bool:
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 def _is_utf8(stream: TextIO) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from fairlead_cli._failures import Refused
 from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
 from fairlead_cli._screen import Screen
 from fairlead_cli._tables import moment, table
+from fairlead_cli._text import escape
 from fairlead_cli._transcript import print_transcript
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_SEARCHED = 1000
+"""Sessions, last used first, among which one with a similar name is looked for."""
+
 
 @click.group("sessions", epilog=example("fairlead sessions list"), no_args_is_help=True)
 def command() -> None:
@@ -32,8 +37,19 @@ def command() -> None:
 
 def _with_journal(config_file: str | None, profile: str | None, action: Callable[[App], Awaitable[Any]]) -> Any:
     """Do something with the journal; nothing but the memory is opened for it."""
-    config = keep(load(config_file, profile), "memories")
-    return with_app(attrs.evolve(config, models={}), action)
+    config = attrs.evolve(keep(load(config_file, profile), "memories"), models={})
+
+    async def act(app: App) -> Any:
+        try:
+            return await action(app)
+        except SessionNotFound as error:
+            known = [info.id for info in await app.sessions.list(limit=_SEARCHED)]
+            near = [name for name in known if name.endswith(f"/{error.session}")]
+            if near := near or difflib.get_close_matches(error.session, known, n=1):
+                raise attrs.evolve(error, problem=f"{error.problem}; did you mean {near[0]!r}?") from None
+            raise
+
+    return with_app(config, act)
 
 
 @command.command("list", epilog=example("fairlead sessions list --limit 10"))
@@ -47,6 +63,10 @@ def list_(owner: str | None, limit: int, config_file: str | None, profile: str |
     screen = Screen()
     if as_json:
         screen.json([attrs.asdict(info) for info in found])
+    elif not found and owner is not None:
+        screen.note(
+            f"{escape(owner)} began no session. An owner is CHANNEL:ID, as in the list of all: fairlead sessions list"
+        )
     elif not found:
         screen.note("There is no session yet. Begin one: fairlead chat")
     else:
@@ -150,9 +170,13 @@ def erase(session: str, config_file: str | None, profile: str | None, *, yes: bo
         if not sure:
             screen.note("Nothing was erased.")
             return
-    erased = _with_journal(config_file, profile, lambda app: app.sessions.erase(session))
-    if not erased:
-        raise SessionNotFound(f"there is no session {session!r}", session=session, next_step="fairlead sessions list")
+
+    async def action(app: App) -> None:
+        if not await app.sessions.erase(session):
+            problem = f"there is no session {session!r}"
+            raise SessionNotFound(problem, session=session, next_step="fairlead sessions list")
+
+    _with_journal(config_file, profile, action)
     if as_json:
         screen.json({"session": session, "erased": True})
     else:

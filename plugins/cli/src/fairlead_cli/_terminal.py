@@ -134,7 +134,12 @@ class TerminalChannel(Channel):
             self.outcome = "refused"
             self._view.note(receipt.notice or "The message was refused.", level="error")
             self._answered.set()
-        await self._answered.wait()
+        elif not self._answered.is_set():
+            self._view.wait()
+        try:
+            await self._answered.wait()
+        finally:
+            self._view.rest()
 
     @property
     def busy(self) -> bool:

@@ -35,8 +35,18 @@ class View(ABC):
     def note(self, text: str, *, level: str = "info") -> None:
         """Something that is no part of the answer. Levels as of `NoticeRaised`."""
 
+    def failed(self, model: str, error: str, detail: str) -> None:
+        """A model did not answer; another one is asked, or the turn fails."""
+        self.note(f"· {model} did not answer ({error}): {detail}", level="warning")
+
     def ended(self, outcome: str, reason: str, usage: Usage) -> None:
         """The turn is over; its answer follows."""
+
+    def wait(self) -> None:
+        """A message is on its way; nothing of its answer is there yet."""
+
+    def rest(self) -> None:
+        """Nobody waits any more."""
 
 
 class TextView(View):
@@ -45,10 +55,16 @@ class TextView(View):
     Where standard output is no terminal, it gets the final answer only: a draft may still be revised.
     """
 
-    def __init__(self, screen: Screen, *, quiet: bool = False) -> None:
-        """*quiet* leaves out everything but answers, and notices that stand for one."""
+    def __init__(self, screen: Screen, *, quiet: bool = False, spaced: bool = False) -> None:
+        """*quiet* leaves out everything but answers, and notices that stand for one.
+
+        *spaced* keeps the turns of a conversation on a terminal apart with an empty line.
+        """
         self._screen = screen
         self._quiet = quiet
+        self._spaced = spaced
+        self._failure = ""
+        """Why the last model did not answer, where that was shown."""
         self._draft = ""
         """The id of the draft that is shown."""
         self._text = ""
@@ -69,6 +85,8 @@ class TextView(View):
             if tool.status == "running":
                 self._begin(tool, alone=len(changed) == 1)
         self._tools.update({tool.call: tool for tool in changed})
+        if changed and all(tool.status != "running" for tool in self._tools.values()):
+            self.wait()
 
     def _begin(self, tool: Progress, *, alone: bool) -> None:
         if self._quiet or not self._screen.terminal:
@@ -102,12 +120,31 @@ class TextView(View):
         text = "\n".join(show_part(part) for part in outbound.parts)
         if outbound.kind == "notice":
             self._screen.end_answer()
-            self._screen.note(escape(text), "yellow")
+            self._screen.note(escape(self._notice(text)), "yellow")
         else:
             self._show(outbound.id, text)
             self._screen.end_answer()
-        self._draft = self._text = self._begun = ""
+        if self._spaced and self._screen.terminal:
+            self._screen.line()
+        self._draft = self._text = self._begun = self._failure = ""
         self._tools.clear()
+
+    def _notice(self, text: str) -> str:
+        """The notice; where it repeats why a model did not answer, what to type instead of that."""
+        if not self._failure or not text.endswith(f": {self._failure}"):
+            return text
+        return f"{text.removesuffix(f': {self._failure}')}.\n  next: fairlead doctor"
+
+    def failed(self, model: str, error: str, detail: str) -> None:
+        super().failed(model, error, detail)
+        self._failure = "" if self._quiet else detail
+
+    def wait(self) -> None:
+        if not self._quiet:
+            self._screen.wait()
+
+    def rest(self) -> None:
+        self._screen.rest()
 
     def note(self, text: str, *, level: str = "info") -> None:
         if not self._quiet or level == "error":

@@ -41,7 +41,7 @@ class ChatWatcher(Observer):
                 self._view.ended(outcome, reason, usage)
                 self._ended.set()
             case ev.ModelFailed(provider=provider, model=model, error=error, detail=detail):
-                self._view.note(f"· {provider}/{model} did not answer ({error}): {detail}", level="warning")
+                self._view.failed(f"{provider}/{model}" if model else provider, error, detail)
             case ev.NoticeRaised(subject=subject, detail=detail, level="warning" | "error" as level):
                 if self._terminal.outcome != "closed":  # the exit code says it; `| head` is no fault
                     self._view.note(f"{subject}: {detail}", level=level)
