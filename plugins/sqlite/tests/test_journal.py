@@ -143,6 +143,37 @@ async def test_cancelled_appends_keep_the_order_of_their_session(tmp_path: Path)
     assert pairs
 
 
+async def test_waiter_is_not_woken_for_one_who_left(tmp_path: Path) -> None:
+    """The thread comes to the end of what nobody waits for any more, while the next one waits in his place."""
+    async with opened(tmp_path) as memory:
+        first, second, begun = threading.Event(), threading.Event(), threading.Event()
+        done: list[bool] = []
+
+        def hold(_: object) -> bool:
+            begun.set()
+            return second.wait(10)
+
+        async def wait_for_second() -> None:
+            done.append(await memory.writer.do(hold))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(memory.writer.do, lambda _: first.wait(10))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        abandoned = [memory.writer.abandoned]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_second)
+            await trio.testing.wait_all_tasks_blocked()
+            first.set()
+            await trio.to_thread.run_sync(begun.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            abandoned.append(memory.writer.abandoned)
+            assert [] == done
+            second.set()
+        assert [True] == done
+    assert [True, False] == abandoned
+
+
 async def test_what_was_asked_before_close_is_written(tmp_path: Path) -> None:
     """Also where nobody waits for it any more; afterwards everything is refused in words."""
     async with opened(tmp_path) as memory:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -108,12 +108,9 @@ class Clerk:
             request = self._queue.get()
             while request is not None:
                 batch.append(request)
-                if len(batch) == MOST_AT_ONCE:
+                if len(batch) == MOST_AT_ONCE or self._queue.empty():
                     break
-                try:
-                    request = self._queue.get_nowait()
-                except Empty:
-                    break
+                request = self._queue.get_nowait()  # nobody else takes from it
             self.work_off(batch)
             if request is None:
                 self._forget_connection()
