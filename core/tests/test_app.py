@@ -399,3 +399,14 @@ async def test_question_after_a_crash_finds_a_finished_turn(autojump_clock: obje
     ]
     assert ["unknown"] == [item.error for item in state.items if isinstance(item, ToolResult)]
     assert not state.pending
+
+
+def test_without_trio_the_error_says_so() -> None:
+    """The usual first mistake: ``asyncio.run`` instead of ``trio.run``."""
+
+    async def main() -> None:
+        async with fairlead.open():
+            raise AssertionError("it opened")
+
+    with pytest.raises(RuntimeError, match=r"runs on trio.*trio\.run\(main\).*From asyncio"):
+        main().send(None)

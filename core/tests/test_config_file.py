@@ -390,6 +390,7 @@ def test_data_directory(write: Write, tmp_path: Path) -> None:
     [
         ({}, ["rehearsal"]),
         ({"ANTHROPIC_API_KEY": KEY}, ["anthropic"]),
+        ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}, ["anthropic"]),
         ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, ["openai"]),
         ({"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}, ["anthropic", "openai"]),
         ({"OPENAI_API_KEY": ""}, ["rehearsal"]),
@@ -402,6 +403,24 @@ def test_default_takes_the_vendors_whose_variables_are_set(environ: dict[str, st
     assert [*chain, "rehearsal"][: len(names(found, "providers"))] == names(found, "providers")
     assert all(plugin.optional for plugin in found.plugins)
     assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize("vendor", ["anthropic", "openai"])
+def test_default_sends_keys_to_the_server_of_the_variables(vendor: str) -> None:
+    """A key for a server of one's own is not sent to the vendor."""
+    url = "http://127.0.0.1:1/v1"
+    found = config.default(environ={f"{vendor.upper()}_API_KEY": KEY, f"{vendor.upper()}_BASE_URL": url})
+    (options,) = [plugin.options for plugin in found.plugins if plugin.name == vendor]
+    assert (KEY, url) == (options["api_key"].reveal(), options["base_url"])
+
+
+def test_variable_that_is_not_set_is_the_next_command(write: Write) -> None:
+    """Where that alone is wrong; with other faults it is the doctor."""
+    missing = '[channels.webhook]\nsecret = { env = "NONE" }\n'
+    for text, expected in ((missing, "export NONE=..."), (missing + "[models]\ndefault = 'no/x'\n", "fairlead doctor")):
+        with pytest.raises(ConfigError) as caught:
+            config.load(write(text), environ={})
+        assert expected == caught.value.next_step
 
 
 def test_chosen_model_has_no_fallback() -> None:

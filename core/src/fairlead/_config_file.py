@@ -112,6 +112,8 @@ class _Reading:
         over = document.get("profiles", {}).get(source.profile, {})
         self._document: dict[str, Any] = _merged(document, over)
         self._faults: list[Fault] = []
+        self._unset: list[str] = []
+        """Environment variables that the document names and nobody has set."""
 
     def config(self) -> Config:
         document = self._document
@@ -132,7 +134,8 @@ class _Reading:
             config = evolve(config, models={**config.models, "default": chain} if chain else config.models)
         self._faults += [*self._names(config), *self._production(config)]
         if self._faults:
-            raise self._source.error(self._faults, "fairlead doctor")
+            only = len(self._faults) == 1 and self._unset
+            raise self._source.error(self._faults, f"export {self._unset[0]}=..." if only else "fairlead doctor")
         return config
 
     # -- plugins
@@ -178,6 +181,8 @@ class _Reading:
                 problem = f"the file {name!r} cannot be read: {why}"
         if found:
             return Secret(found, source)
+        if way == "env" and isinstance(name, str):
+            self._unset.append(name)
         self._faults.append(Fault(path, problem))
         return None
 

@@ -44,8 +44,9 @@ _RULES = {
 def default(*, environ: Mapping[str, str] = os.environ) -> Config:
     """The working configuration without a file.
 
-    The vendors answer whose variables are set (``ANTHROPIC_API_KEY``, ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``), each
-    with the first model that it lists; where none is set, the rehearsal: it never stands in for a vendor that fails.
+    The vendors answer whose variables are set (``ANTHROPIC_API_KEY``, ``ANTHROPIC_BASE_URL``, ``OPENAI_API_KEY``,
+    ``OPENAI_BASE_URL``), each with the first model that it lists; where none is set, the rehearsal: it never stands in
+    for a vendor that fails.
     ``FAIRLEAD_MODEL=provider/model`` chooses one model, without fallback. `ConfigError`: it names another provider.
     Nothing is imported or written.
     """
@@ -70,16 +71,14 @@ def default_plugins(kind: Kind, environ: Mapping[str, str]) -> list[PluginConfig
 
 
 def _vendors(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Named as the vendors' own clients name them: a key must not go to another server than they would send it to."""
     found: dict[str, dict[str, Any]] = {}
-    if key := environ.get("ANTHROPIC_API_KEY"):
-        found["anthropic"] = {"api_key": Secret(key, "env ANTHROPIC_API_KEY")}
-    openai: dict[str, Any] = {}
-    if key := environ.get("OPENAI_API_KEY"):
-        openai["api_key"] = Secret(key, "env OPENAI_API_KEY")
-    if url := environ.get("OPENAI_BASE_URL"):
-        openai["base_url"] = url
-    if openai:
-        found["openai"] = openai
+    for name in ("anthropic", "openai"):
+        key, url = f"{name.upper()}_API_KEY", f"{name.upper()}_BASE_URL"
+        options: dict[str, Any] = {"api_key": Secret(environ[key], f"env {key}")} if environ.get(key) else {}
+        options |= {"base_url": environ[url]} if environ.get(url) else {}
+        if options:
+            found[name] = options
     return found
 
 

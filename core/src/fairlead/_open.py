@@ -26,7 +26,7 @@ from fairlead._session import Sessions
 from fairlead._tools import FunctionTool, ToolRegistry
 from fairlead._turn import Engine
 from fairlead._workers import Crew, Hands, hire
-from fairlead.errors import ConfigError, PluginLoadError
+from fairlead.errors import ConfigError, FairleadError, PluginLoadError
 
 if TYPE_CHECKING:
     from fairlead._contracts import Worker
@@ -55,6 +55,7 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
     `ConfigError`; `JournalUnavailable` where a memory is configured and none offers a journal; whatever the `open` of a
     worker raises that was handed in. Plugins that fail are in `App.reports`.
     """
+    _require_trio()
     config = _configuration(config)
     own_tools = [tool if isinstance(tool, Tool) else FunctionTool(tool) for tool in tools]
     hands = Hands(channels, own_tools, providers, memories, policies, observers)
@@ -72,7 +73,7 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
                 background.start_soon(watchers.run, observer, watchers.subscribe(observer))
             for report in crew.reports:
                 if report.error is not None:
-                    watchers.raise_notice(report.plugin, report.error.problem, level="error")
+                    watchers.raise_notice(report.plugin, _told(report.error), level="error")
             try:
                 yield App(config, crew, desk, watchers)
             except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
@@ -84,6 +85,20 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
         await crew.dismiss()
     if failure is not None:
         raise failure
+
+
+def _told(error: FairleadError) -> str:
+    return f"{error.problem} (next: {error.next_step})" if error.next_step else error.problem
+
+
+def _require_trio() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise RuntimeError(
+            "fairlead runs on trio, and no trio event loop runs here: call it from trio.run(main); "
+            "from asyncio, let trio run in a thread of its own ('From asyncio' in docs/how-to/embed.md)"
+        ) from None
 
 
 def _configuration(config: Config | str | Path | None) -> Config:

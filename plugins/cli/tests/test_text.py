@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead_cli._text import escape, one_line, show_arguments, show_cost
+from fairlead_cli._text import escape, one_line, show_arguments, show_cost, with_subject
 
 FAMILY = "\U0001f469\u200d\U0001f680"
 PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
@@ -78,3 +78,9 @@ def test_arguments_look_like_a_call() -> None:
 def test_cost_is_readable() -> None:
     """Small sums keep their figures; an unknown price is no price."""
     assert ["", "$0.0031", "$12.50"] == [show_cost(None), show_cost(0.0031), show_cost(12.5)]
+
+
+def test_subject_is_said_once() -> None:
+    """Errors of plugins begin with the plugin already."""
+    assert "tools/x: broken" == with_subject("tools/x", "broken")
+    assert "tools/x (acme 1.0) is broken" == with_subject("tools/x", "tools/x (acme 1.0) is broken")

@@ -149,7 +149,7 @@ class _Questions:
                 raise click.UsageError(refusal.problem) from None
 
         try:
-            found: T = click.prompt(question, default=default, value_proc=checked, err=True)
+            found: T = click.prompt(question, default=default, show_default=bool(default), value_proc=checked, err=True)
         except click.Abort:
             raise Refused(f"nobody answered {question!r}", next_step="fairlead init --defaults") from None
         return found

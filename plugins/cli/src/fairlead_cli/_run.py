@@ -14,7 +14,7 @@ from fairlead import events as ev
 from fairlead_cli._failures import Refused
 from fairlead_cli._options import config_options, example, json_option, load
 from fairlead_cli._screen import Screen
-from fairlead_cli._text import one_line
+from fairlead_cli._text import one_line, with_subject
 
 if TYPE_CHECKING:
     from fairlead import App
@@ -65,7 +65,7 @@ class Announcer(Observer):
         if self._as_json:
             self._screen.json({"type": "notice", "level": level, "subject": subject, "text": detail})
         else:
-            self._screen.note(f"{one_line(subject)}: {one_line(detail, 500)}", _STYLES[level])
+            self._screen.note(one_line(with_subject(subject, detail), 600), _STYLES[level])
 
 
 async def _serve(config: Config, screen: Screen, as_json: bool) -> int:  # noqa: FBT001  # `trio.run` passes positions only

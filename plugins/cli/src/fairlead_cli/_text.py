@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["escape", "one_line", "show_arguments", "show_cost"]
+__all__ = ["escape", "one_line", "show_arguments", "show_cost", "with_subject"]
 
 _JOINERS = "\u200c\u200d"
 """Persian and Indic words and joined emoji need them; between other characters they only hide things."""
@@ -52,6 +52,11 @@ def one_line(text: str, width: int = 100) -> str:
     """The text on one line of at most *width* characters, escaped, with ``…`` where something was left out."""
     flat = " ".join(escape(text[: 20 * width]).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def with_subject(subject: str, detail: str) -> str:
+    """``subject: detail``, and the detail alone where it names the subject first. Not escaped."""
+    return detail if detail.startswith(subject) else f"{subject}: {detail}"
 
 
 def show_arguments(arguments: Any, width: int = 80) -> str:

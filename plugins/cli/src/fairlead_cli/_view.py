@@ -148,7 +148,7 @@ class TextView(View):
 
     def note(self, text: str, *, level: str = "info") -> None:
         if not self._quiet or level == "error":
-            self._screen.note(one_line(text, 300), "dim" if level == "info" else "yellow")
+            self._screen.note(one_line(text, 600), "dim" if level == "info" else "yellow")
 
 
 def _head(tool: Progress) -> str:

@@ -8,6 +8,7 @@ import trio
 
 from fairlead import Observer
 from fairlead import events as ev
+from fairlead_cli._text import with_subject
 
 if TYPE_CHECKING:
     from fairlead.events import Record
@@ -44,7 +45,7 @@ class ChatWatcher(Observer):
                 self._view.failed(f"{provider}/{model}" if model else provider, error, detail)
             case ev.NoticeRaised(subject=subject, detail=detail, level="warning" | "error" as level):
                 if self._terminal.outcome != "closed":  # the exit code says it; `| head` is no fault
-                    self._view.note(f"{subject}: {detail}", level=level)
+                    self._view.note(with_subject(subject, detail), level=level)
                 if subject in _FATAL and level == "error":
                     self._terminal.unanswered("failed")
             case _:
