@@ -23,8 +23,9 @@ from fairlead import (
     events,
 )
 from fairlead.events import Record
-from fairlead.testing import CapturingChannel, FakePolicy, ScriptedProvider, calls, run_virtually
+from fairlead.testing import CapturingChannel, FakePolicy, RecordingObserver, ScriptedProvider, calls, run_virtually
 from fairlead.types import Emit
+from fairlead.wire import decode_event, encode_event
 
 from .served import of_kind, serving, settled_in_time
 
@@ -223,3 +224,97 @@ async def test_words_of_a_failing_tool_are_the_tools_and_have_a_limit() -> None:
     assert "failed" == returned.result.error
     assert fairlead.Origin("tool", "act") == returned.result.parts[0].origin
     assert len(returned.result.text) < 21_000
+
+
+VERDICTS: dict[str, Any] = {
+    "unknown effect": [Verdict("forbid", "r")],  # type: ignore[arg-type]  # the case
+    "unknown layer": [Verdict("deny", "r", "moon")],  # type: ignore[arg-type]  # the case
+    "rule that is no text": [Verdict("deny", b"r")],  # type: ignore[arg-type]  # the case
+    "reason that no journal can hold": [Verdict("deny", "r", reason="\ud800")],
+    "revision into another type": [Verdict("revise", "r", revised=fairlead.ToolResult("1", "act"))],
+    "words": "deny",
+    "something else": [5],
+}
+
+
+@pytest.mark.parametrize("boundary", ["message_in", "tool_call", "message_out"])
+@pytest.mark.parametrize("name", VERDICTS)
+async def test_verdict_that_makes_no_sense_is_a_denial(name: str, boundary: Any) -> None:
+    """The policy is named to the operator, and what it was asked about does not pass."""
+    policy = FakePolicy(lambda _: VERDICTS[name], {boundary})
+    ran: list[int] = []
+
+    def act() -> str:
+        ran.append(1)
+        return "done"
+
+    provider = ScriptedProvider([calls(("act", {})), "said"])
+    watching = RecordingObserver()
+    async with fairlead.open(providers=[provider], tools=[act], policies=[policy], observers=[watching]) as app:
+        if boundary == "tool_call":
+            await app.ask("go", session="s")
+        else:
+            with pytest.raises(fairlead.errors.TurnRefused):
+                await app.ask("go", session="s")
+        await watching.wait_for(events.NoticeRaised)
+        ended = await of_kind(app, "s", events.TurnEnded)
+    assert "policies/fake" == watching.events(events.NoticeRaised)[0].subject
+    assert [boundary == "message_out"] == [bool(ran) for _ in ended]
+
+
+async def test_verdicts_that_can_be_read_only_once_count() -> None:
+    """A generator of verdicts is as good as a list."""
+    policy = FakePolicy(lambda _: (verdict for verdict in [Verdict("deny", "never")]), {"message_in"})  # type: ignore[arg-type,return-value]  # the case
+    async with fairlead.open(providers=[ScriptedProvider(["ok"])], policies=[policy]) as app:
+        with pytest.raises(fairlead.errors.TurnRefused):
+            await app.ask("go")
+
+
+DELIVERIES: dict[str, tuple[Any, str]] = {
+    "nothing": (None, "ambiguous"),
+    "words": ("sent", "ambiguous"),
+    "unknown status": (Delivery("maybe"), "ambiguous"),  # type: ignore[arg-type]  # the case
+    "id that is a number": (Delivery("sent", external_id=5), "sent"),  # type: ignore[arg-type]  # the case
+    "id that no journal can hold": (Delivery("sent", external_id="\ud800"), "sent"),
+    "pause that is no number": (Delivery("failed", retry_after=float("nan")), "failed"),
+    "pause before now": (Delivery("failed", retry_after=-1.0), "failed"),
+    "pause without end": (Delivery("failed", retry_after=1e12), "failed"),
+    "pause in words": (Delivery("failed", retry_after="soon"), "ambiguous"),  # type: ignore[arg-type]  # the case
+}
+
+
+class Returning(CapturingChannel):
+    def __init__(self, delivery: Any) -> None:
+        super().__init__(capabilities=Capabilities())
+        self.delivery = delivery
+
+    async def send(self, outbound: Outbound) -> Delivery:
+        return self.delivery  # type: ignore[no-any-return]  # the case
+
+
+@pytest.mark.parametrize("name", DELIVERIES)
+async def test_delivery_that_makes_no_sense_is_settled(name: str, autojump_clock: object) -> None:
+    """What a channel returns has an end in the journal, which can be read again, and the session goes on."""
+    delivery, status = DELIVERIES[name]
+    channel = Returning(delivery)
+    async with serving(channels=[channel], providers=[ScriptedProvider(["ok"], repeat=True)]) as app:
+        session = (await channel.say("go")).session
+        await trio.sleep(5_000)
+        records = await app.sessions.records(session)
+        assert [status] == [event.status for event in await of_kind(app, session, events.AnswerDelivered)]
+    assert [record.event for record in records] == [decode_event(encode_event(record.event)) for record in records]
+
+
+class Hanging(CapturingChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+async def test_send_that_hangs_holds_its_session_for_a_bounded_time(autojump_clock: object) -> None:
+    """Nobody knows whether it arrived; the next message of the session gets its turn."""
+    channel = Hanging(capabilities=Capabilities())
+    async with serving(channels=[channel], providers=[ScriptedProvider(["ok"], repeat=True)]) as app:
+        session = (await channel.say("go")).session
+        await settled_in_time(app, session)
+        assert ["ambiguous"] == [event.status for event in await of_kind(app, session, events.AnswerDelivered)]

@@ -6,7 +6,7 @@ Everything between a channel's inbound message (or a host's question) and the en
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import trio
 from attrs import astuple, evolve
@@ -17,7 +17,7 @@ from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
 from fairlead._turn import Engine, Order, Turn
-from fairlead._work import Draft, Inbound, Receipt
+from fairlead._work import Draft, Inbound, Receipt, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fairlead._outbox import Outbox
     from fairlead._router import Router
     from fairlead._session import Session, Sessions
-    from fairlead._work import WorkClass
 
 __all__ = ["ChannelInbox", "Desk"]
 
@@ -91,9 +90,10 @@ class Desk:
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
         session = await self.sessions.get(self._router.session_for(agent, address))
-        if len(session.state.queue) > self.engine.limits.queue:
+        waiting = max(len(session.state.queue), session.users)  # also those that are being journalled just now
+        if waiting > self.engine.limits.queue:
             self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
-            notice = f"{len(session.state.queue)} messages are waiting already; this one was not taken."
+            notice = f"{waiting} messages are waiting already; this one was not taken."
             return Receipt("refused", session.state.id, notice=notice)
         origin = Origin("channel", address.channel, author.id)
         message = Message("user", stamp(inbound.parts, origin), author=author)
@@ -105,10 +105,13 @@ class Desk:
             key=_key(inbound),
             at=self.engine.clock(),
         )
+        session.users += 1
         try:
             await self.take(session, accepted, agent)
         except DuplicateKey as error:
             return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
+        finally:
+            session.users -= 1
         self.start(session, inbound.work_class, message.id)
         return Receipt("accepted", session.state.id, message.id)
 
@@ -311,19 +314,29 @@ def _key(inbound: Inbound) -> str:
     if not inbound.external_id:
         return ""
     address = inbound.address
-    return f"{address.channel}\n{address.account}\n{address.conversation}\n{inbound.external_id}"
+    # Names and ids are strangers' words: a line break in one of them must not look like the next part.
+    parts = (address.channel, address.account, address.conversation, inbound.external_id)
+    return "\n".join(part.replace("\\", "\\\\").replace("\n", "\\n") for part in parts)
 
 
 def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
     """Hold a channel to its contract. `SchemaError`: what was found."""
     if not inbound.parts:
         raise SchemaError("expected at least one part, found none", schema="inbound", path="/parts")
+    if inbound.work_class not in _WORK_CLASSES:
+        problem = f"found work class {inbound.work_class!r}, expected one of {', '.join(_WORK_CLASSES)}"
+        raise SchemaError(problem, schema="inbound", path="/work_class")
     try:
         size = sum(len(text.encode("utf-8")) for text in _texts(inbound))
     except UnicodeEncodeError:
         raise SchemaError("expected valid Unicode, found a lone surrogate", schema="inbound") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise SchemaError(f"expected JSON values as data: {error}", schema="inbound", path="/parts") from None
+    except AttributeError as error:
+        raise SchemaError(f"expected text in all names and ids: {error}", schema="inbound") from None
+    if not inbound.author.id:
+        # Its notes and sessions would be those of all others without one.
+        raise SchemaError("expected an id of the author, found none", schema="inbound", path="/author/id")
     size += sum(len(getattr(part, "data", None) or b"") for part in inbound.parts)
     if size > max_bytes:
         raise SchemaError(
@@ -332,6 +345,9 @@ def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
             path="/parts",
             next_step="raise limits.message_bytes",
         )
+
+
+_WORK_CLASSES = get_args(WorkClass)
 
 
 def _texts(inbound: Inbound) -> Iterator[str]:

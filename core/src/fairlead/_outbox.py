@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._leaf import own_fault, said
-from fairlead._message import Data, Part, Text
+from fairlead._message import Data, Part, Text, sound
 from fairlead._work import Delivery, Delta, Draft, Outbound, Progress
-from fairlead.errors import VersionConflict
+from fairlead.errors import JournalUnavailable, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,10 @@ __all__ = ["DraftBoard", "Outbox", "fitted", "split_text"]
 
 _ATTEMPTS = 5
 """Sends of one answer, where the channel says that another try makes sense."""
+_SEND_SECONDS = 300.0
+"""For one send: a channel that hangs must not hold its session, and a place of all sessions, for good."""
+_LONGEST_PAUSE = 300.0
+"""Seconds before another try, whatever the channel asks for: the session waits as long."""
 
 
 class Outbox:
@@ -53,14 +57,15 @@ class Outbox:
             await self._settle(session, turn, "unknown", delivery)
             return
         delivery = Delivery("failed", reason="nothing to send")
-        for attempt in range(unsent.attempts + 1, unsent.attempts + 1 + _ATTEMPTS):
+        last = unsent.attempts + _ATTEMPTS
+        for attempt in range(unsent.attempts + 1, last + 1):
             if not await self._write(session, ev.AnswerSending(turn=turn, attempt=attempt, at=self._clock())):
                 return
             delivery = await self._send(channel, session, turn, unsent)
             again = delivery.retry_after if delivery.status == "failed" else None
             if delivery.status == "ambiguous" and channel.capabilities.idempotency:
                 again = 2.0 ** min(attempt, 6)
-            if again is None:
+            if again is None or attempt == last:
                 break
             await trio.sleep(again)
         await self._settle(session, turn, delivery.status, delivery)
@@ -78,7 +83,10 @@ class Outbox:
                 session.state.id,
             )
             try:
-                delivery = await channel.send(outbound)
+                with trio.move_on_after(_SEND_SECONDS) as scope:
+                    delivery = _checked(await channel.send(outbound))
+                if scope.cancelled_caught:
+                    delivery = Delivery("ambiguous", reason=f"the channel took over {_SEND_SECONDS:g} s")
             except BaseException as error:  # noqa: BLE001  # a channel's fault must not end the turn
                 fault = await own_fault(error)
                 self._notice(f"channels/{channel.name}", f"send raised {said(fault)}")
@@ -108,7 +116,7 @@ class Outbox:
 
     async def _write(self, session: Session, event: ev.AnswerSending | ev.AnswerDelivered) -> bool:
         """Append, after others too. False where the answer is in the outbox no more: another process has sent it."""
-        while True:
+        for _ in range(_ATTEMPTS):
             try:
                 await session.append(event)
             except VersionConflict:
@@ -117,6 +125,7 @@ class Outbox:
                     return False
             else:
                 return True
+        raise JournalUnavailable(f"session {session.state.id!r} was written by others {_ATTEMPTS} times in a row")
 
 
 class DraftBoard:
@@ -174,6 +183,16 @@ class DraftBoard:
 
 
 _LAST_DRAFT = 1.0
+
+
+def _checked(delivery: Any) -> Delivery:
+    """What a channel returned, as the journal can keep it. `TypeError`, `ValueError`: it is no delivery."""
+    if not isinstance(delivery, Delivery) or delivery.status not in ("sent", "ambiguous", "failed"):
+        raise TypeError(f"expected a Delivery with a known status, found {str(delivery)[:200]!r}")
+    pause = delivery.retry_after
+    if pause is not None:
+        pause = min(max(0.0, float(pause)), _LONGEST_PAUSE)
+    return Delivery(delivery.status, sound(str(delivery.external_id)), sound(str(delivery.reason)), pause)
 
 
 def fitted(parts: Sequence[Part], capabilities: Capabilities) -> list[tuple[Part, ...]]:

@@ -12,6 +12,7 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead._leaf import own_fault, said
+from fairlead._message import sound
 from fairlead._work import Review, Verdict
 
 if TYPE_CHECKING:
@@ -147,11 +148,9 @@ class PolicyEngine:
 
     async def _ask(self, policy: Policy, review: Review) -> Sequence[Verdict]:
         try:
-            verdicts = await policy.review(review)
+            verdicts = tuple(await policy.review(review))  # a generator can be read only once
             for verdict in verdicts:
-                if verdict.effect == "revise" and type(verdict.revised) is not type(review.subject):
-                    found = type(verdict.revised).__name__
-                    raise TypeError(f"rule {verdict.rule!r} revised a {type(review.subject).__name__} into a {found}")  # noqa: TRY301  # one handler for all faults of a policy
+                _check(verdict, review)
         except BaseException as error:  # noqa: BLE001  # whatever a policy raises is a denial
             self._notice(f"policies/{policy.name}", f"failed at {review.boundary}: {said(await own_fault(error))}")
             return (Verdict("deny", "default: the policy failed", reason="a policy failed", policy=policy.name),)
@@ -163,6 +162,19 @@ class PolicyEngine:
         if review.boundary != "tool_call":
             return _UNOPPOSED
         return _GRANTED if review.subject.tool in self._granted else _NOT_ALLOWED  # type: ignore[union-attr]  # the subject of a tool_call is a ToolCall
+
+
+def _check(verdict: Verdict, review: Review) -> None:
+    """`TypeError`: the engine, the journal or the next boundary could do nothing with it."""
+    effect = verdict.effect
+    if effect not in _STRENGTH or verdict.layer not in _LAYERS:
+        raise TypeError(f"rule {verdict.rule!r} has the effect {effect!r} in the layer {verdict.layer!r}")
+    for text in (verdict.rule, verdict.reason, verdict.policy):
+        if type(text) is not str or sound(text) is not text:
+            raise TypeError(f"expected text that can be written, found {text!r}")
+    if effect == "revise" and type(verdict.revised) is not type(review.subject):
+        found = type(verdict.revised).__name__
+        raise TypeError(f"rule {verdict.rule!r} revised a {type(review.subject).__name__} into a {found}")
 
 
 def _settle(verdict: Verdict, review: Review, *, revised: bool) -> Decision:
