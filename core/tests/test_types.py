@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import GenericAlias
@@ -102,6 +103,43 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         },
     ),
 }
+
+
+@dataclasses.dataclass
+class Town:
+    """A town.
+
+    Attributes:
+        name: As it is spelled.
+
+    """
+
+    name: str
+    people: int = 0
+    tags: list[str] = dataclasses.field(default_factory=list)
+    secret: str = dataclasses.field(default="", init=False)
+
+
+@dataclasses.dataclass
+class Plain:
+    town: Town
+
+
+def test_dataclass_is_as_good_as_an_attrs_class() -> None:
+    """Its docstring describes it; the one that Python writes where there is none does not."""
+    tags = {"type": "array", "items": {"type": "string"}}
+    properties = {
+        "name": {"type": "string", "description": "As it is spelled."},
+        "people": {"type": "integer"},
+        "tags": tags,
+    }
+    town = {"type": "object", "properties": properties, "required": ["name"], "additionalProperties": False}
+    town["description"] = "A town."
+    assert town == schema_of(Town)
+    assert {"type": "object", "properties": {"town": town}, "required": ["town"], "additionalProperties": False} == (
+        schema_of(Plain)
+    )
+    assert Plain(Town("Ulm", 1)) == structure({"town": {"name": "Ulm", "people": 1}}, Plain)
 
 
 @pytest.mark.parametrize("name", CASES)

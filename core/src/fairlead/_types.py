@@ -16,7 +16,7 @@ from fairlead._contracts import ToolContext
 from fairlead._work import ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["context_parameter", "schema_of", "spec_of"]
 
@@ -34,8 +34,9 @@ _MAPS = (dict, collections.abc.Mapping)
 
 
 def schema_of(annotation: Any) -> dict[str, Any]:
-    """The JSON Schema of a type: scalars, lists, maps, unions, literals, enums and attrs classes, nested as you like.
+    """The JSON Schema of a type: scalars, lists, maps, unions, literals, enums and classes, nested as you like.
 
+    A class is one of attrs, or a dataclass.
     `TypeError`: no JSON value stands for the type.
     """
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -53,9 +54,9 @@ def schema_of(annotation: Any) -> dict[str, Any]:
         return _list_schema(container, args)
     if container in _MAPS:
         return {"type": "object"} | ({"additionalProperties": schema_of(args[1])} if args else {})
-    if attrs.has(annotation):
+    if attrs.has(annotation) or _is_dataclass(annotation):
         try:
-            return _attrs_schema(annotation)
+            return _class_schema(annotation)
         except RecursionError:
             raise TypeError(f"{annotation!r} leads into a class that contains itself: it has no JSON Schema") from None
     return _enum_schema(annotation)
@@ -67,7 +68,8 @@ def _enum_schema(annotation: Any) -> dict[str, Any]:
         if all(type(value) in _SCALARS for value in values):
             return {"enum": values}
     raise TypeError(
-        f"{annotation!r} has no JSON Schema; use str, int, float, bool, list, dict, Literal, an Enum or an attrs class"
+        f"{annotation!r} has no JSON Schema; use str, int, float, bool, list, dict, Literal, an Enum, a dataclass "
+        "or an attrs class"
     )
 
 
@@ -77,18 +79,35 @@ def _list_schema(container: Any, args: tuple[Any, ...]) -> dict[str, Any]:
     return {"type": "array"} | ({"items": schema_of(args[0])} if args else {})
 
 
-def _attrs_schema(cls: type[Any]) -> dict[str, Any]:
+def _is_dataclass(annotation: Any) -> bool:
+    return isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__")
+
+
+def _fields(cls: type[Any]) -> Iterator[tuple[str, bool]]:
+    """The names of what the class is made with, and whether each is required."""
+    if attrs.has(cls):
+        yield from ((field.name, field.default is attrs.NOTHING) for field in attrs.fields(cls) if field.init)
+        return
+    from dataclasses import MISSING, fields  # noqa: PLC0415  # whoever hands one in has imported it already
+
+    for field in fields(cls):
+        if field.init:
+            yield field.name, field.default is MISSING and field.default_factory is MISSING
+
+
+def _class_schema(cls: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    told = _params_of(cls.__doc__ or "")
+    doc = cls.__doc__ or ""
+    if doc.startswith(f"{cls.__name__}("):  # what `dataclass` itself writes where there is none
+        doc = ""
+    told = _params_of(doc)
     properties, required = {}, []
-    for field in attrs.fields(cls):
-        if not field.init:
-            continue
-        properties[field.name] = _described(hints[field.name], told.get(field.name, ""))
-        if field.default is attrs.NOTHING:
-            required.append(field.name)
+    for name, needed in _fields(cls):
+        properties[name] = _described(hints[name], told.get(name, ""))
+        if needed:
+            required.append(name)
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    summary = _summary(cls.__doc__ or "")
+    summary = _summary(doc)
     return schema | ({"description": summary} if summary else {})
 
 
