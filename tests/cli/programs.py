@@ -19,6 +19,8 @@ from attrs import field, frozen
 COMMAND = (sys.executable, "-m", "fairlead_cli")
 SECONDS = 30.0
 """For what takes one, on a busy machine."""
+_WAITING = re.compile(r"(?:\x1b\[2m)?…(?:\x1b\[0m)?(?:\r\x1b\[K|\Z)")
+"""The mark that stands there while nothing comes, and what takes it away."""
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -145,5 +147,6 @@ class Program:
         except OSError:  # the other end of a terminal was closed
             data = b""
         self._raw += data
-        self.shown = _CONTROLS.sub("", self._raw.decode("utf-8", "replace")).replace("\r\n", "\n")
+        shown = _WAITING.sub("", self._raw.decode("utf-8", "replace"))
+        self.shown = _CONTROLS.sub("", shown).replace("\r\n", "\n")
         return bool(data)

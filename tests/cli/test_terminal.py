@@ -26,10 +26,10 @@ def test_question_answer_and_leave(openai_home: MakeHome) -> None:
         at.expect("> ")
         at.type("What is 17 * 23?\n")
         at.expect('· calculate(expression="17 * 23") → 391\n')
-        assert "The result is 391.\n" == at.expect("> ")
+        assert "The result is 391.\n\n" == at.expect("> ")
         at.type(UP + " Really?\n")
         at.expect("What is 17 * 23? Really?\n")
-        at.expect("The result is 391.\n> ")
+        at.expect("The result is 391.\n\n> ")
         at.type(CTRL_D)
         assert 0 == at.wait()
 
@@ -81,7 +81,7 @@ def test_without_readline_the_terminal_itself_edits(openai_home: MakeHome) -> No
         at.type(CTRL_C)
         assert "cancelled" in at.expect("> ")
         at.type("hello\n")
-        at.expect("You said: hello\n> ")
+        at.expect("You said: hello\n\n> ")
         at.type(CTRL_D)
         assert 0 == at.wait()
 

@@ -244,6 +244,20 @@ def test_arguments_that_are_no_json_are_shown_with_an_example(capsys: pytest.Cap
         assert "next: fairlead policy explain calculate '{" in err
 
 
+def test_channel_that_cannot_serve_says_what_mends_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel knows better than the doctor."""
+    (tmp_path / "fairlead.toml").write_text('[channels.webhook]\nsecret = { env = "HOOK_SECRET" }\n', "utf-8")
+    code, _, err = call("run", capsys=capsys)
+    assert (2, True) == (code, err.endswith("  next: export HOOK_SECRET=...\n"))
+    monkeypatch.setenv("HOOK_SECRET", "short")
+    code, _, err = call("run", capsys=capsys)
+    assert 2 == code
+    assert "no channel can serve: channels/webhook: channels.webhook.secret" in err
+    assert err.endswith("  next: make one with: openssl rand -hex 32\n")
+
+
 def test_sessions_of_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     """No claim that there is no session at all."""
     _, _, err = call("sessions", "list", "--owner", "ann", capsys=capsys)

@@ -84,8 +84,10 @@ def _require_channel(app: App) -> None:
     """At least one channel can serve. The notices of those that cannot are printed already, or are on their way."""
     states = [report for report in app.reports if report.plugin.startswith("channels/")]
     if states and all(report.status == "failed" for report in states):
-        problems = "; ".join(f"{report.plugin}: {report.error.problem}" for report in states if report.error)
-        raise Refused(f"no channel can serve: {problems}", next_step="fairlead doctor")
+        errors = [report.error for report in states if report.error]
+        problems = "; ".join(with_subject(report.plugin, report.error.problem) for report in states if report.error)
+        mend = errors[0].next_step if len(errors) == 1 else ""
+        raise Refused(f"no channel can serve: {problems}", next_step=mend or "fairlead doctor")
 
 
 async def _obey_signals(
