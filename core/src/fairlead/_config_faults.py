@@ -46,7 +46,7 @@ class Source:
         """The source of a configuration that was read before, for the lines of its keys."""
         try:
             return cls(file, Path(file).read_text("utf-8-sig") if file else "", profile)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             return cls(file, "", profile)
 
     def error(self, faults: Sequence[Fault], next_step: str) -> ConfigError:

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +18,16 @@ from attrs import evolve
 
 from fairlead._config import Agent, Binding, Config, Kind, LaneLimits, Limits, ModelRef, PluginConfig
 from fairlead._config_faults import Fault, Source, nearest, schema_faults
-from fairlead._defaults import REHEARSAL, TRUSTED, data_dir, default, default_chain, default_plugins, parse_model
+from fairlead._defaults import (
+    REHEARSAL,
+    TRUSTED,
+    at_home,
+    data_dir,
+    default,
+    default_chain,
+    default_plugins,
+    parse_model,
+)
 from fairlead._schemas import build_validator, load_schema
 from fairlead._work import Secret
 from fairlead.errors import ConfigError
@@ -31,7 +41,7 @@ _PROFILES = ("development", "production")
 def find(*, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The file that `load` reads without being told: ``$FAIRLEAD_CONFIG``, else ``./fairlead.toml``, else None."""
     if named := environ.get("FAIRLEAD_CONFIG"):
-        return Path(named).expanduser()
+        return at_home(named)
     here = Path("fairlead.toml")
     return here if here.is_file() else None
 
@@ -46,7 +56,7 @@ def load(
     reveals those that the manifest does not call secret. `ConfigError`: all that is wrong in the file, with lines; a
     missing file, variable or reference. Nothing is imported or written, and no message holds a secret.
     """
-    chosen = Path(path).expanduser() if path is not None else find(environ=environ)
+    chosen = at_home(path) if path is not None else find(environ=environ)
     if chosen is None:
         if _profile(profile, environ, {}) == "production":
             raise ConfigError(
@@ -66,9 +76,13 @@ def load(
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = path.read_text("utf-8-sig")
-        return text, tomllib.loads(text)
+        return text, tomllib.loads(text, parse_float=_number)
     except FileNotFoundError:
         raise ConfigError("there is no such file", file=str(path), next_step="fairlead init") from None
+    except RecursionError:
+        raise ConfigError(
+            "its values are nested too deeply", file=str(path), next_step="fairlead schema config"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         next_step = "make it a readable text file in UTF-8"
         raise ConfigError(f"cannot be read: {error}", file=str(path), next_step=next_step) from None
@@ -77,6 +91,16 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         line = int(place[1]) if place else len(text.rstrip().splitlines())
         next_step = "mend the line, then type: fairlead doctor"
         raise ConfigError(f"not TOML: {error}", file=str(path), line=line, next_step=next_step) from None
+    except ValueError as error:  # a NUL in the path, an integer of thousands of digits, no number
+        next_step = "mend the file, then type: fairlead doctor"
+        raise ConfigError(f"cannot be used: {error}", file=str(path), next_step=next_step) from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if isnan(number):
+        raise ValueError("found nan, expected a number")
+    return number
 
 
 def _profile(argument: str | None, environ: Mapping[str, str], document: Mapping[str, Any]) -> str:
@@ -174,10 +198,11 @@ class _Reading:
             problem = f"the environment variable {name} is {'empty' if found == '' else 'not set'}"
         else:
             try:
-                found = (self._directory / Path(name).expanduser()).read_text("utf-8").rstrip("\r\n")
+                found = (self._directory / at_home(name)).read_text("utf-8").rstrip("\r\n")
                 problem = f"the file {name!r} is empty"
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError, ConfigError) as error:
                 why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+                why = "there is no such file" if isinstance(error, ConfigError) or "\0" in name else why
                 problem = f"the file {name!r} cannot be read: {why}"
         if found:
             return Secret(found, source)

@@ -15,7 +15,16 @@ from fairlead._config import Config, Kind, ModelRef, PluginConfig
 from fairlead._work import Secret
 from fairlead.errors import ConfigError
 
-__all__ = ["REHEARSAL", "TRUSTED", "data_dir", "default", "default_chain", "default_plugins", "parse_model"]
+__all__ = [
+    "REHEARSAL",
+    "TRUSTED",
+    "at_home",
+    "data_dir",
+    "default",
+    "default_chain",
+    "default_plugins",
+    "parse_model",
+]
 
 TRUSTED = {
     "anthropic": "fairlead-anthropic",
@@ -108,8 +117,17 @@ def parse_model(text: str) -> ModelRef | None:
 def data_dir(environ: Mapping[str, str], directory: Path = Path(), named: str = "") -> Path:
     """Where files are kept: the variable, what a file in that directory says, XDG (relative paths do not count)."""
     if chosen := environ.get("FAIRLEAD_DATA"):
-        return Path(chosen).expanduser().absolute()
+        return at_home(chosen).absolute()
     if named:
-        return directory / Path(named).expanduser()
+        return directory / at_home(named)
     base = Path(environ.get("XDG_DATA_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "fairlead"
+    return (base if base.is_absolute() else at_home("~/.local/share")) / "fairlead"
+
+
+def at_home(path: str | Path) -> Path:
+    """A path with ``~`` and ``~name`` replaced. `ConfigError`: nobody of that name has a home directory here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        problem = f"found {str(path)!r}, but there is no such home directory"
+        raise ConfigError(problem, next_step="write the whole path, or set HOME or FAIRLEAD_DATA") from None
