@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ __all__ = [
     "text_of",
 ]
 
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every provider accepts as the name of a tool."""
 _counter = itertools.count()
 _boot = os.urandom(8).hex()
 
@@ -248,6 +251,10 @@ def _stamped(part: Part, origin: Origin) -> Part:
         return Text(sound(part.text), origin)
     if isinstance(part, Data):
         return Data(part.value, origin) if is_json(part.value) else Text(sound(str(part.value)), origin)
+    data: object = part.data
+    url: object = part.url
+    if not isinstance(data, bytes | None) or not isinstance(url, str | None):
+        raise TypeError(f"expected bytes or a URL in a part of type {type(part).__name__}")
     words: dict[str, Any] = {
         name: sound(value) for name, value in asdict(part, recurse=False).items() if isinstance(value, str)
     }

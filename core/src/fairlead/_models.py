@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import trio
@@ -9,8 +10,8 @@ from attrs import evolve, frozen
 
 from fairlead._config import ModelRef
 from fairlead._leaf import own_fault
-from fairlead._message import Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
-from fairlead._work import Delta
+from fairlead._message import TOOL_NAME, Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
+from fairlead._work import Delta, ModelAnswer
 from fairlead.errors import ConfigError, ProviderError, UnknownModel
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class Answered:
     model: str
     usage: Usage
     finish: str
+
+    def without(self, known: set[str]) -> Answered:
+        """With new ids of its calls where one is known: some servers count from 0, and others refuse the history."""
+        calls = self.message.calls
+        if not calls or known.isdisjoint([call.id for call in calls]):
+            return self
+        renamed = tuple(evolve(call, id=f"call_{new_id()}") for call in calls)
+        return evolve(self, message=evolve(self.message, calls=renamed))
 
 
 class Shown:
@@ -162,9 +171,14 @@ class ModelResolver:
         origin = self._origins[ref.provider]
         message = Message("assistant", _stamped(answer.parts, origin), calls=_calls(answer.calls, origin))
         usage = answer.usage
+        if type(answer.model) is not str:
+            raise TypeError(f"expected the name of a model, found {answer.model!r:.200}")
+        if usage is not _NO_USAGE:
+            _check_usage(usage)
         if usage.cost is None and (usage.input_tokens or usage.output_tokens):
             usage = await self._priced(ref, usage)
-        return Answered(message, ref.provider, answer.model or ref.model, usage, answer.finish)
+        finish = answer.finish if answer.finish in _FINISHES else "stop"
+        return Answered(message, ref.provider, sound(answer.model) or ref.model, usage, finish)
 
     async def _named(self, link: Link) -> Link:
         """The link with the first model that its provider lists, which all chains have from now on.
@@ -218,10 +232,27 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
     return stamp(parts, origin)
 
 
+_NO_USAGE = ModelAnswer().usage
+_FINISHES = ("stop", "tools", "length", "refused")
+
+
+def _check_usage(usage: Usage) -> None:
+    """`TypeError`: it cannot be added up, or not be journalled."""
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+    if any(type(count) is not int or count < 0 for count in counts):
+        raise TypeError(f"expected numbers of tokens, found {counts!r:.200}")
+    if usage.cost is not None and not 0 <= usage.cost < float("inf"):
+        raise TypeError(f"expected a cost in US dollars, found {usage.cost!r:.200}")
+
+
+_STRANGE = re.compile(r"[^A-Za-z0-9_-]")
+
+
 def _calls(calls: Sequence[ToolCall], origin: Origin) -> tuple[ToolCall, ...]:
     """The calls with our label, and with ids that differ: some servers leave them out or repeat them.
 
-    Arguments that are no JSON become their text, which no schema takes: the model is told what it sent.
+    Arguments that are no JSON become their text, which no schema takes: the model is told what it sent. Names that no
+    tool can have are made harmless: every later request repeats them, and vendors refuse a request for one bad name.
     """
     if not calls:
         return ()
@@ -231,5 +262,6 @@ def _calls(calls: Sequence[ToolCall], origin: Origin) -> tuple[ToolCall, ...]:
         ident = sound(call.id) if call.id and call.id not in seen else f"call_{new_id()}"
         seen.add(ident)
         arguments = call.arguments if is_json(call.arguments) else sound(str(call.arguments))
-        made.append(ToolCall(ident, sound(call.tool), arguments, origin))
+        name = call.tool if TOOL_NAME.fullmatch(call.tool) else _STRANGE.sub("_", call.tool)[:64] or "_"
+        made.append(ToolCall(ident, name, arguments, origin))
     return tuple(made)

@@ -88,6 +88,8 @@ class SessionState:
     turn: OpenTurn | None = None
     outbox: dict[str, Unsent] = field(factory=dict)
     """By turn."""
+    called: set[str] = field(factory=set)
+    """Ids of all calls in `items`."""
 
     @property
     def pending(self) -> bool:
@@ -147,6 +149,7 @@ def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
         turn.usage = turn.usage + event.usage
         for call in event.message.calls:
             turn.calls[call.id] = call
+            state.called.add(call.id)
 
 
 def _corrected(state: SessionState, event: ev.Corrected) -> None:
@@ -236,8 +239,12 @@ class Session:
                 self._lot = trio.lowlevel.ParkingLot()
             await self._lot.park()
         state = self.state
-        for event in events:
-            apply(state, event)
+        try:
+            for event in events:
+                apply(state, event)
+        except BaseException:
+            self.stale = True  # it has taken in a part of what was never written
+            raise
         noted, self._noted = self._noted, []
         written = (*noted, *events)
         before = state.version

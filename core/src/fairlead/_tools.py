@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -16,7 +15,7 @@ from fairlead import _schemas
 from fairlead._codec import check_structure, structure
 from fairlead._contracts import Recall, Tool, ToolContext
 from fairlead._leaf import own_fault, said
-from fairlead._message import HOST, Data, Origin, Part, Text, ToolCall, ToolResult, sound, stamp
+from fairlead._message import HOST, TOOL_NAME, Data, Origin, Part, Text, ToolCall, ToolResult, sound, stamp
 from fairlead._types import context_parameter, spec_of
 from fairlead.errors import PluginLoadError, SchemaError, ToolError
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry", "result_of", "tool"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLOW = 0.02
 """Seconds: a plain function that once took longer runs in a thread from then on, so that it stalls nobody else."""
 
@@ -212,7 +210,7 @@ class ToolRegistry:
         made: list[ToolEntry] = []
         for spec in worker.specs():
             problem = ""
-            if not _NAME.fullmatch(spec.name):
+            if not TOOL_NAME.fullmatch(spec.name):
                 problem = "expected 1 to 64 letters, digits, '_' or '-' as a tool's name"
             elif spec.name in self._entries or spec.name in [entry.spec.name for entry in made]:
                 other = self._entries[spec.name].worker.name if spec.name in self._entries else worker.name

@@ -217,7 +217,8 @@ class Turn:
                 if not decision.passes:
                     return await self._refuse(decision)
                 if decision.effect == "revise":
-                    revised.append(evolve(decision.subject, id=accepted.message.id))
+                    first = accepted.message
+                    revised.append(evolve(decision.subject, id=first.id, role="user", author=first.author, calls=()))
         self._session.note(
             ev.TurnStarted(turn=self.id, messages=self._order.messages, revised=tuple(revised), at=self._now())
         )
@@ -257,7 +258,9 @@ class Turn:
         # Words may be shown while they come only where no policy wants to see the whole answer first.
         emit = None if engine.policy.watches("message_out") else order.emit
         try:
-            return await engine.models.generate(chain, request, emit, self._note_failure)
+            return (await engine.models.generate(chain, request, emit, self._note_failure)).without(
+                session.state.called
+            )
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
             raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
@@ -306,7 +309,7 @@ class Turn:
             self._session.note(event)
             verdict = decision.verdict
             return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=_said_no(decision))
-        revised = decision.subject if decision.effect == "revise" else None
+        revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
     # -- tools
@@ -315,8 +318,11 @@ class Turn:
         """Decide about each call, make answer and decisions durable, then run what may run."""
         ready: list[_Ready] = []
         events: list[ev.Event] = []
-        for call in answered.message.calls:
+        for call in answered.message.calls[:_CALLS]:
             await self._prepare(call, ready, events)
+        for call in answered.message.calls[_CALLS:]:
+            text = f"At most {_CALLS} calls of one answer are made; this one was not. Ask for it again."
+            self._reject(call, "denied", text, events)
         await self._append(self._answered_event(answered), *events)
         self._check_corrections("the arguments of tool calls stayed invalid")
         await self._run_all(ready)
@@ -470,6 +476,8 @@ class Turn:
             raise TurnFailed(text, session=self._session.state.id, turn=self.id, reason="arguments")
 
 
+_CALLS = 128
+"""Calls of one answer that are made. No task asks for more; a model that loops does."""
 _DETAIL = 200
 """Characters of a tool's progress or result that are shown while a turn runs."""
 
