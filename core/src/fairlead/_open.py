@@ -16,6 +16,7 @@ from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Too
 from fairlead._desk import Desk
 from fairlead._journal import VolatileMemory
 from fairlead._lanes import Lanes
+from fairlead._leaf import said
 from fairlead._models import ModelResolver
 from fairlead._observers import Observers
 from fairlead._outbox import Outbox
@@ -133,10 +134,14 @@ def _engine(
     for worker in crew.tools:
         try:
             names = registry.add(worker)
-        except PluginLoadError as error:
+        except Exception as error:
             if worker in own_tools:
                 raise
-            crew.reports.append(PluginReport(f"tools/{worker.name}", "failed", error=error))
+            plugin = f"tools/{worker.name}"
+            fault = PluginLoadError(f"its tools cannot be read: {said(error)}", plugin=plugin)
+            crew.reports.append(
+                PluginReport(plugin, "failed", error=error if isinstance(error, PluginLoadError) else fault)
+            )
             continue
         if worker in own_tools:
             granted.update(names)

@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from fairlead._contracts import Channel, Journal, Memory, Observer, Policy, Provider, Recall, Tool, Worker
 from fairlead._leaf import own_fault, said
 from fairlead._plugins import PluginReport
-from fairlead._work import Boundary, Review, Verdict
+from fairlead._work import Boundary, Capabilities, Review, Verdict
 from fairlead.errors import FairleadError, JournalUnavailable, PluginLoadError
 
 if TYPE_CHECKING:
@@ -109,12 +109,21 @@ async def _open_all(crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginCo
     for entry, made in table:
         try:
             await made.open()
+            crew.opened.append(made)
+            _check_declared(made)
         except BaseException as error:  # noqa: BLE001  # one plugin's fault is a report
             _report_failure(crew, entry, await own_fault(error))
             continue
-        crew.opened.append(made)
         opened.append(made)
     return opened
+
+
+def _check_declared(worker: Worker) -> None:
+    """`TypeError`: what the core must know of it before the first message is missing."""
+    if isinstance(worker, Channel) and not isinstance(getattr(worker, "capabilities", None), Capabilities):
+        raise TypeError("expected `capabilities` after open(), found none")
+    if isinstance(worker, Policy) and not isinstance(getattr(worker, "boundaries", None), frozenset | set):
+        raise TypeError("expected `boundaries` after open(), found none")
 
 
 def _report_failure(crew: Crew, entry: PluginConfig, error: BaseException) -> None:
