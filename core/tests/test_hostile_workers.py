@@ -23,7 +23,15 @@ from fairlead import (
     events,
 )
 from fairlead.events import Record
-from fairlead.testing import CapturingChannel, FakePolicy, RecordingObserver, ScriptedProvider, calls, run_virtually
+from fairlead.testing import (
+    CapturingChannel,
+    CountingTool,
+    FakePolicy,
+    RecordingObserver,
+    ScriptedProvider,
+    calls,
+    run_virtually,
+)
 from fairlead.types import Emit
 from fairlead.wire import decode_event, encode_event
 
@@ -318,3 +326,27 @@ async def test_send_that_hangs_holds_its_session_for_a_bounded_time(autojump_clo
         session = (await channel.say("go")).session
         await settled_in_time(app, session)
         assert ["ambiguous"] == [event.status for event in await of_kind(app, session, events.AnswerDelivered)]
+
+
+async def test_result_without_end_is_kept_up_to_a_limit() -> None:
+    """A session is read whole, so one tool must not be able to make it unreadable."""
+
+    def act() -> str:
+        return "x" * 3_000_000
+
+    async with fairlead.open(providers=[ScriptedProvider([calls(("act", {})), "done"])], tools=[act]) as app:
+        await app.ask("go", session="s")
+        returned = (await of_kind(app, "s", events.ToolReturned))[0]
+    assert 2_000_000 <= len(returned.full) < 2_000_100
+    assert "[... 1000000 characters not kept ...]" == returned.full.splitlines()[-1]
+
+
+async def test_number_that_no_validator_can_divide_is_invalid() -> None:
+    """The model is told; the turn goes on."""
+    schema = {"type": "object", "properties": {"n": {"type": "number", "multipleOf": 0.5}}}
+    tool = CountingTool("act", parameters=schema)
+    provider = ScriptedProvider([calls(("act", {"n": 10**399})), "done"])
+    async with fairlead.open(providers=[provider], tools=[tool]) as app:
+        await app.ask("go", session="s")
+        assert ["invalid"] == [event.result.error for event in await of_kind(app, "s", events.ToolReturned)]
+    assert [] == tool.calls

@@ -249,7 +249,10 @@ class ToolRegistry:
         """What is wrong with the arguments, in words for the model; empty where they fit."""
         if not isinstance(arguments, dict):
             return f"expected the arguments as one JSON object, found {str(arguments)[:200]!r}"
-        found = _schemas.fault(entry.validator, arguments)
+        try:
+            found = _schemas.fault(entry.validator, arguments)
+        except (ArithmeticError, RecursionError) as error:  # of numbers and depths that validators do not expect
+            return f"the arguments cannot be checked: {said(error)}"
         return "" if found is None else f"arguments{found[0]}: {found[1]}"
 
     async def run(self, entry: ToolEntry, call: ToolCall, context: ToolContext) -> tuple[ToolResult, str]:
@@ -305,7 +308,17 @@ class ToolRegistry:
         head = self._result_chars - tail
         cut = len(whole) - head - tail
         text = f"{whole[:head]}\n[... {cut} characters left out ...]\n{whole[-tail:]}"
-        return ToolResult(call.id, call.tool, stamp((Text(text), *others), entry.origin), error, cut), whole
+        return ToolResult(call.id, call.tool, stamp((Text(text), *others), entry.origin), error, cut), _kept(whole)
+
+
+_KEPT_CHARS = 2_000_000
+"""Characters of a result that the journal keeps. A session is read whole: a few endless results would make that
+impossible."""
+
+
+def _kept(whole: str) -> str:
+    left_out = len(whole) - _KEPT_CHARS
+    return whole if left_out <= 0 else f"{whole[:_KEPT_CHARS]}\n[... {left_out} characters not kept ...]"
 
 
 _ERRORS = ("", "denied", "invalid", "failed", "timeout", "isolation", "unknown", "skipped", "cancelled")
