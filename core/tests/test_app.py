@@ -410,3 +410,11 @@ def test_without_trio_the_error_says_so() -> None:
 
     with pytest.raises(RuntimeError, match=r"runs on trio.*trio\.run\(main\).*From asyncio"):
         main().send(None)
+
+
+async def test_closed_app_answers_nothing() -> None:
+    """What was closed must not look alive."""
+    async with fairlead.open(providers=[ScriptedProvider(["x"])]) as app:
+        pass
+    with pytest.raises(RuntimeError, match="the app is closed"):
+        await app.ask("hi")

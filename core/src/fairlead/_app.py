@@ -119,6 +119,8 @@ class App:
 
         `TurnRefused`, `TurnFailed`, `InvalidResult`, `JournalUnavailable`. Cancelled: journalled as cancelled.
         """
+        if self._desk.closed:
+            raise RuntimeError("the app is closed: ask inside of `async with fairlead.open(...)`")
         wanted = Wanted(returns) if returns is not None else None
         held = await self._desk.sessions.get(session or new_id())
         name = self._agent_name(agent, held)

@@ -95,7 +95,7 @@ class Limits:
     corrections: int = 3
     """How often in one turn a model is shown what was wrong with its arguments or its result."""
     result_chars: int = 20_000
-    """Longer results of tools are cut for the model; the journal keeps the whole."""
+    """Longer results of tools are cut for the model; the journal keeps up to 2,000,000 characters."""
     message_bytes: int = 10_000_000
     """One inbound message with its media."""
     queue: int = 50

@@ -117,7 +117,7 @@ class Channel(Worker):
         declares idempotency.
 
         Return ``failed`` only where it has surely not arrived; an exception counts as ``ambiguous``, and so does
-        cancellation.
+        cancellation. A send that takes over 300 s is cancelled.
         """
 
     async def edit(self, delivery: Delivery, outbound: Outbound) -> Delivery:

@@ -61,6 +61,7 @@ class Desk:
         self._observers = observers
         self._turns = turns
         self.stopping = False
+        self.closed = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self._idle = trio.Event()

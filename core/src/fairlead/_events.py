@@ -154,7 +154,7 @@ class ToolReturned(Event):
     turn: str
     result: ToolResult
     full: str = ""
-    """The whole text, where the result was cut."""
+    """The text up to 2,000,000 characters, where the result was cut."""
     seconds: float = 0.0
 
 

@@ -160,7 +160,7 @@ class ToolResult:
     """Empty for success, else one of ``denied``, ``invalid``, ``failed``, ``timeout``, ``isolation``,
     ``unknown`` (it may or may not have happened), ``skipped``, ``cancelled``."""
     cut: int = 0
-    """Characters left out of `parts`; the journal keeps the whole."""
+    """Characters left out of `parts`; the journal keeps up to 2,000,000."""
 
     @property
     def text(self) -> str:

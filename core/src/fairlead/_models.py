@@ -220,6 +220,8 @@ class ModelResolver:
             problem = f"no provider of the chain {name!r} is available (it names {wanted})"
         elif not self._providers:
             problem = "no provider is available, so no model can be asked"
+            mend = "hand one in, fairlead.open(providers=[...]), or name one in fairlead.toml: fairlead init"
+            return ConfigError(problem, path="models", next_step=mend)
         else:
             problem = f"no model is named {name!r}; expected one of {', '.join(known)}"
         return ConfigError(problem, path="models", next_step="fairlead doctor")

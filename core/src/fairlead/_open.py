@@ -79,7 +79,7 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
                 yield App(config, crew, desk, watchers)
             except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
-            desk.stopping = True  # what is cut off now is left for the next process
+            desk.stopping = desk.closed = True  # what is cut off now is left for the next process
             turns.cancel_scope.cancel()
             background.cancel_scope.cancel()
     finally:

@@ -22,15 +22,19 @@ class Wanted(Generic[T]):
     """A type that an answer shall have."""
 
     def __init__(self, cls: type[T]) -> None:
-        """`TypeError`: the type has no JSON Schema."""
+        """`TypeError`: the type has no JSON Schema. ``str`` is the answer as it is: nobody wants quotation marks."""
         self._cls = cls
-        self.schema: dict[str, Any] = schema_of(cls)
+        self._plain = cls is str
+        self.schema: dict[str, Any] | None = None if self._plain else schema_of(cls)
         check_structure(cls)
-        self._validator = _schemas.build_validator(self.schema)
+        self._validator = _schemas.build_validator(self.schema or {})
         self.value: T | None = None
 
     def fault(self, text: str) -> str:
         """What is wrong with an answer, in words for the model; where nothing is, `value` holds it."""
+        if self._plain:
+            self.value = text  # type: ignore[assignment]  # the type is str
+            return ""
         fenced = _FENCE.match(text)
         try:
             raw = loads(fenced.group(1) if fenced else text)

@@ -486,6 +486,8 @@ def _said_no(decision: Decision) -> str:
     verdict = decision.verdict
     if decision.effect == "ask":
         return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
+    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
+        return f"Denied: {verdict.reason or verdict.rule}."
     return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
         f" {verdict.reason}" if verdict.reason else ""
     )

@@ -132,16 +132,23 @@ def _no_work(_: apsw.Connection) -> int:
 def _lines(connection: apsw.Connection, session: str, after: int) -> list[str]:
     """The events as they were encoded; many in a step, for each gives the interpreter's lock away."""
     lines: list[str] = []
+    step = EVENTS_AT_ONCE
     connection.execute("BEGIN")
     try:
         num = connection.execute("SELECT num FROM sessions WHERE id = ?", (session,)).get
         while num is not None:
             start = after + len(lines)
-            joined = connection.execute(
-                "SELECT group_concat(body, char(10) ORDER BY version) FROM events"
-                " WHERE num = ? AND version > ? AND version <= ?",
-                (num, start, start + EVENTS_AT_ONCE),
-            ).get
+            try:
+                joined = connection.execute(
+                    "SELECT group_concat(body, char(10) ORDER BY version) FROM events"
+                    " WHERE num = ? AND version > ? AND version <= ?",
+                    (num, start, start + step),
+                ).get
+            except apsw.TooBigError:
+                if step == 1:
+                    raise
+                step //= 2  # these are large ones: SQLite joins at most 1 GB
+                continue
             if joined is None:
                 break
             lines += joined.split("\n")
