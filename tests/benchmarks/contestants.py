@@ -117,6 +117,23 @@ def disk_wait(directory: Path) -> float:
     return statistics.median(waits) * 1e6
 
 
+async def disk_wait_beside(directory: Path) -> float:
+    """The same, each in a worker thread while the loop goes on: what a wait costs that stalls nobody else."""
+    fd = os.open(directory / "probe", os.O_CREAT | os.O_RDWR, 0o600)
+
+    def write() -> None:
+        os.pwrite(fd, os.urandom(4096), 0)
+        os.fdatasync(fd)
+
+    waits = []
+    for _ in range(200):
+        started = time.perf_counter()
+        await trio.to_thread.run_sync(write)
+        waits.append(time.perf_counter() - started)
+    os.close(fd)
+    return statistics.median(waits) * 1e6
+
+
 async def each_in_its_own_session(ask: Ask, count: int, *, tool: bool) -> dict[str, float]:
     """CPU and wall time of a turn in a fresh session, medians in microseconds."""
     cpu, wall = [], []
@@ -175,7 +192,7 @@ async def run(contestant: str, scenario: str, count: int, directory: Path) -> di
             found = await one_that_grows(ask, count or 3000)
         else:
             found = await each_in_its_own_session(ask, count or 1500, tool=tool)
-    return {**found, "disk_us": disk_wait(directory)}
+    return {**found, "disk_us": disk_wait(directory), "beside_us": await disk_wait_beside(directory)}
 
 
 def main() -> None:
