@@ -207,8 +207,8 @@ class Desk:
         if session.scope is not None:
             session.scope.cancel()
             return True
-        session.cancel_next = bool(session.state.queue)
-        return session.cancel_next
+        session.cancel_next = next(iter(session.state.queue), "")
+        return bool(session.cancel_next)
 
     def session_at(self, address: Address) -> list[str]:
         """Names that the sessions of an address may have: one for each agent."""

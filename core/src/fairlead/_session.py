@@ -222,8 +222,8 @@ class Session:
         """The state may differ from the journal: it must be read again before the next use."""
         self.scope: trio.CancelScope | None = None
         """Of the turn that runs, for whoever wants to cancel it."""
-        self.cancel_next = False
-        """The next turn is not wanted any more, though it has not begun."""
+        self.cancel_next = ""
+        """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
 

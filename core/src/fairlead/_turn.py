@@ -98,8 +98,7 @@ class Turn:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
         with trio.CancelScope(deadline=trio.current_time() + self._engine.limits.seconds) as scope:
             self._session.scope = scope
-            if self._session.cancel_next:
-                self._session.cancel_next = False
+            if self._session.cancel_next in self._order.messages:
                 scope.cancel()
             try:
                 return await self._drive()
