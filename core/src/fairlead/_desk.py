@@ -127,7 +127,8 @@ class Desk:
     async def resume(self, name: str) -> None:
         """Go on with a session that a dead process left."""
         session = await self.sessions.get(name)
-        await session.reload()  # what was folded before may be older than what the dead process wrote
+        session.stale = True  # what was folded before may be older than what the dead process wrote
+        await session.reload()
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 

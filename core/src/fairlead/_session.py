@@ -234,33 +234,25 @@ class Session:
 
     async def append(self, *events: ev.Event) -> None:
         """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale."""
-        while self._busy:
-            if self._lot is None:
-                self._lot = trio.lowlevel.ParkingLot()
-            await self._lot.park()
+        if self._busy:
+            await self._wait()
+        self._busy = True
         state = self.state
+        before = state.version
         try:
             for event in events:
                 apply(state, event)
-        except BaseException:
-            self.stale = True  # it has taken in a part of what was never written
-            raise
-        noted, self._noted = self._noted, []
-        written = (*noted, *events)
-        before = state.version
-        self._busy = True
-        try:
+            noted, self._noted = self._noted, []
+            written = (*noted, *events)
             state.version = await self._journal.append(state.id, before, written, pending=state.pending)
         except DuplicateKey:
             self._take_back(events, noted)
             raise
         except BaseException:
-            self.stale = True
+            self.stale = True  # it has taken in what may never have been written
             raise
         finally:
-            self._busy = False
-            if self._lot is not None:
-                self._lot.unpark()
+            self._leave()
         if self._publish is not None:
             for step, event in enumerate(written, before + 1):
                 self._publish(ev.Record(state.id, step, event))
@@ -274,12 +266,39 @@ class Session:
         self.stale = self.stale or self.state.version == 0
 
     async def reload(self) -> None:
-        """Fold the journal again."""
-        while self._busy:
-            await trio.lowlevel.checkpoint()
-        self._noted.clear()
-        self.state = fold(self.state.id, await self._journal.read(self.state.id))
-        self.stale = False
+        """Fold the journal again where the session is stale. No append is under way meanwhile.
+
+        Else a message that is journalled between the reading and the folding would be in the journal and in no state,
+        and nobody would answer it. A turn that runs here finds what it noted gone, and begins again.
+        """
+        if self._busy:
+            await self._wait()
+        self._busy = True
+        try:
+            if self.stale:  # else somebody has read it while this one waited
+                self.stale = False  # before the reading: what makes it stale meanwhile counts
+                try:
+                    state = fold(self.state.id, await self._journal.read(self.state.id))
+                except BaseException:
+                    self.stale = True
+                    raise
+                self._noted.clear()
+                self.state = state
+        finally:
+            self._leave()
+
+    async def _wait(self) -> None:
+        """Until it is this task's turn to read or write; in the order of coming."""
+        if self._lot is None:
+            self._lot = trio.lowlevel.ParkingLot()
+        await self._lot.park()
+
+    def _leave(self) -> None:
+        """Hand over to the one that waits longest, before anybody else can come in between."""
+        if self._lot:
+            self._lot.unpark()
+        else:
+            self._busy = False
 
 
 class Sessions:

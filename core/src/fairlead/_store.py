@@ -101,6 +101,7 @@ class SessionStore:
             begun = state.turn.messages if state.turn is not None else ()
             waiting = [_without_key(accepted) for accepted in state.queue.values() if accepted.message.id not in begun]
             await held.append(ev.RolledBack(to_version=to, at=self._clock()), *_settled(then, records), *waiting)
+            held.stale = True
             await held.reload()
             return held.state.version
         finally:

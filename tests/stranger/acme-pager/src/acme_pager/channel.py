@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import trio
 
@@ -29,7 +30,7 @@ class Pager:
         async with self._sending:
             await self._stream.send_all(" ".join(words).encode() + b"\n")
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def lines(self) -> AsyncGenerator[str, None]:
         """What it says, line by line, until it hangs up or says too much at once."""
         buffered = b""
         while len(buffered) <= LONGEST_LINE:
@@ -69,8 +70,8 @@ class PagerChannel(Channel):
     async def _serve(self, stream: trio.SocketStream, inbox: Inbox) -> None:
         pager = Pager(stream)
         try:
-            async with stream:
-                async for line in pager.lines():
+            async with stream, aclosing(pager.lines()) as lines:
+                async for line in lines:
                     await self._obey(pager, line, inbox)
         except trio.BrokenResourceError:
             pass  # it hung up in the middle of something
