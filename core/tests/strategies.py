@@ -76,8 +76,9 @@ parts = few(st.one_of(*PARTS.values()))
 principals = st.builds(Principal, ids, texts, few(texts))
 addresses = st.builds(Address, ids, texts, texts, texts)
 calls = st.builds(ToolCall, ids, texts, objects | texts, origins)
+statuses = st.sampled_from(["running", "done", "failed", "denied"])
 errors = st.sampled_from(["", "denied", "invalid", "failed", "timeout", "isolation", "unknown", "skipped", "cancelled"])
-results = st.builds(ToolResult, ids, texts, parts, errors, counts)
+results = st.builds(ToolResult, ids, texts, parts, errors, counts, objects)
 said = st.builds(Message, st.just("user"), parts, ids, st.none() | principals)
 answered = st.builds(Message, st.just("assistant"), parts, ids, st.none() | principals, few(calls))
 messages = said | answered
@@ -116,7 +117,11 @@ drafts = st.builds(
     ids,
     addresses,
     texts,
-    few(st.builds(Progress, ids, texts, st.sampled_from(["running", "done", "failed", "denied"]), texts, values)),
+    few(
+        st.builds(
+            Progress, ids, texts, st.sampled_from(["running", "done", "failed", "denied"]), texts, values, objects
+        )
+    ),
     texts,
 )
 

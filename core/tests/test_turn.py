@@ -230,7 +230,7 @@ async def test_isolation_floor_is_kept() -> None:
     result = provider.requests[1].history[-1]
     assert isinstance(result, ToolResult)
     assert "isolation" == result.error
-    assert "fairlead doctor" in result.text
+    assert "take the isolation out of its table" in result.text
     assert [] == tool.calls
 
 

@@ -29,6 +29,8 @@ class PluginConfig:
     options: Mapping[str, Any] = field(factory=dict, repr=False)
     """The plugin's own keys; what was read from the environment or a file is a `Secret`. Not shown: a secret may stand
     here in plain text."""
+    hosts: tuple[str, ...] = ()
+    """``host:port`` that it may reach where it runs isolated, with ``*`` for one label. Empty: none."""
     optional: bool = False
     """Named by the default configuration only: no fault where it is not installed."""
 
@@ -129,5 +131,7 @@ class Config:
     bindings: tuple[Binding, ...] = ()
     limits: Limits = Limits()
     lanes: LaneLimits = LaneLimits()
+    isolation: Mapping[str, Any] = field(factory=dict)
+    """The table ``[isolation]``, for the isolator."""
     file: str = ""
     """Where it was read from; empty for the default."""

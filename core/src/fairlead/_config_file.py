@@ -150,6 +150,7 @@ class _Reading:
             bindings=tuple(Binding(**table) for table in document.get("bindings", ())),
             limits=Limits(**document.get("limits", {})),
             lanes=LaneLimits(**document.get("lanes", {})),
+            isolation=document.get("isolation", {}),
             file=self._source.file,
         )
         providers = {plugin.name: plugin for plugin in config.plugins if plugin.kind == "providers"}
@@ -173,9 +174,10 @@ class _Reading:
         options = {
             key: self._resolved(value, (kind, name, key))
             for key, value in table.items()
-            if key not in {"plugin", "isolation", "enabled"}
+            if key not in {"plugin", "isolation", "enabled", "hosts"}
         }
-        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options)
+        hosts = tuple(table.get("hosts", ()))
+        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options, hosts)
 
     def _resolved(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if _is_reference(value):

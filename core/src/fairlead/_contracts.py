@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Emit,
         Finding,
         Inbound,
+        Isolation,
         ModelAnswer,
         ModelInfo,
         ModelRequest,
@@ -56,6 +57,8 @@ class Worker(ABC):
 
     name: str = ""
     """The worker's name in the configuration. The core sets it before `open`."""
+    level: Isolation = "host"
+    """Where it runs. Only an isolator, which knows, sets anything else."""
 
     async def open(self) -> None:
         """Get ready: import what is heavy, connect, read files. Called once, before any other method.
@@ -176,6 +179,8 @@ class Tool(Worker):
 
     immediate: bool = False
     """`call` never awaits, so the core keeps no clock for it (as `Policy.immediate`)."""
+    remembers: bool = False
+    """Called again with the id of an earlier call, it gives that call's result and has no second effect."""
 
     @abstractmethod
     def specs(self) -> Sequence[ToolSpec]:

@@ -30,6 +30,7 @@ TRUSTED = {
     "anthropic": "fairlead-anthropic",
     "calculator": "fairlead-calculator",
     "clock": "fairlead-clock",
+    "fetch": "fairlead-fetch",
     "notes": "fairlead-notes",
     "openai": "fairlead-openai",
     "rehearsal": "fairlead-rehearsal",
@@ -37,8 +38,9 @@ TRUSTED = {
     "sqlite": "fairlead-sqlite",
     "terminal": "fairlead-cli",
     "webhook": "fairlead-webhook",
+    "workbench": "fairlead-workbench",
 }
-"""Entry point and distribution of the plugins that run in the host without being asked: both must match."""
+"""Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
 REHEARSAL = "rehearsal"
 """The provider that only rehearses; never in production."""
 _RULES = {

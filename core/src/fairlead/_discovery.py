@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -23,11 +25,13 @@ from fairlead._schemas import check
 from fairlead.errors import PluginConflict, PluginError, PluginLoadError, PluginVersionError, SchemaError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 __all__ = ["Candidate", "Entries", "entries", "examine", "installed", "normal"]
 
 MANIFEST = "fairlead-plugin.json"
+OWN, SITE = "plugins/*/current/plugin.json", "site"
+"""In the data directory: a plugin's environment of its own, what is known of it, and its packages beside that."""
 Entries = Mapping[tuple[Kind, str], tuple["EntryPoint", ...]]
 """By kind and name; more than one where distributions clash."""
 _KINDS: Mapping[str, Kind] = {hookspecs.GROUPS[kind]: kind for kind in get_args(Kind)}
@@ -47,30 +51,42 @@ class Candidate:
         return f"{self.plugin.distribution} {self.plugin.version}".strip()
 
 
-def installed() -> tuple[InstalledPlugin, ...]:
-    """Every entry point of the five groups, sorted by kind and name. Nothing is imported; no plugin makes it fail."""
-    found = entries()
+def installed(data_dir: Path | None = None) -> tuple[InstalledPlugin, ...]:
+    """Every entry point of the five groups, sorted by kind and name. Nothing is imported; no plugin makes it fail.
+
+    `data_dir`: the app's, for the plugins that have an environment of their own there.
+    """
+    found = entries(data_dir)
     return tuple(
         candidate.plugin for kind, name in sorted(found) for candidate in examine(kind, name, found[kind, name])
     )
 
 
-def entries() -> Entries:
-    """The entry points of the five groups by kind and name.
+def entries(data_dir: Path | None = None) -> Entries:
+    """The entry points of the five groups by kind and name, of the host's environment and of the plugins' own ones.
 
     A distribution that is on the path twice (a checkout and its editable install) counts once: its first place wins,
     as it does for an import.
     """
-    from importlib.metadata import distributions  # noqa: PLC0415  # 20 ms that an app without plugins need not pay
-
     found: dict[tuple[Kind, str], dict[str, EntryPoint]] = {}
-    for distribution in distributions():
+    for distribution in _distributions(data_dir):
         with contextlib.suppress(Exception):  # one damaged distribution must not hide all others
             for each in distribution.entry_points:
                 if (kind := _KINDS.get(each.group)) is not None:
                     owner = normal(_distribution(each)[0])
                     found.setdefault((kind, each.name), {}).setdefault(owner, each)
     return {key: tuple(claims.values()) for key, claims in found.items()}
+
+
+def _distributions(data_dir: Path | None) -> Iterator[Distribution]:
+    from importlib.metadata import distributions  # noqa: PLC0415  # 20 ms that an app without plugins need not pay
+
+    yield from distributions()
+    for about in sorted(data_dir.glob(OWN)) if data_dir is not None else ():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            name = normal(json.loads(about.read_text("utf-8"))["distribution"])
+            # What it depends on lies beside it, and enables nothing.
+            yield from (each for each in distributions(path=[str(about.parent / SITE)]) if normal(each.name) == name)
 
 
 def normal(distribution: str) -> str:
@@ -104,7 +120,9 @@ def _refused(candidate: Candidate, error: PluginError) -> Candidate:
 
 def _candidate(kind: Kind, name: str, entry_point: EntryPoint) -> Candidate:
     distribution, version = _distribution(entry_point)
-    bare = Candidate(InstalledPlugin(kind, name, distribution, version, entry_point.value), entry_point)
+    site = _site(entry_point)
+    own = str(site) if site is not None and (site.parent / "plugin.json").is_file() else ""
+    bare = Candidate(InstalledPlugin(kind, name, distribution, version, entry_point.value, site=own), entry_point)
     try:
         file = _manifest_file(entry_point)
         if file is None:
@@ -123,11 +141,17 @@ def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
     return metadata["Name"], metadata["Version"] if "Version" in metadata else ""  # noqa: SIM401  # has no typed get()
 
 
+def _site(entry_point: EntryPoint) -> Path | None:
+    """The directory where its metadata lies."""
+    return Path(str(entry_point.dist.locate_file(""))) if entry_point.dist is not None else None
+
+
 def _manifest_file(entry_point: EntryPoint) -> Path | None:
     """The manifest nearest to the module: in its package, or in one above. A module without a package has none."""
     top, *below = entry_point.value.partition(":")[0].strip().split(".")
     try:
-        spec = importlib.util.find_spec(top)
+        site = _site(entry_point)  # the package lies there too, unless its install is editable
+        spec = (site and PathFinder.find_spec(top, [str(site)])) or importlib.util.find_spec(top)
     except Exception:  # noqa: BLE001  # a finder of an editable install is foreign code and may raise anything
         return None
     for location in spec.submodule_search_locations or () if spec is not None else ():

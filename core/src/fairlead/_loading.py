@@ -20,6 +20,7 @@ from fairlead._config_faults import Fault, Source, nearest, schema_faults
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool, Worker
 from fairlead._defaults import TRUSTED
 from fairlead._discovery import Candidate, Entries, entries, examine, normal
+from fairlead._isolation import Assignment, reaches
 from fairlead._plugins import PluginReport
 from fairlead._schemas import build_validator
 from fairlead._work import Isolation, Secret, Settings
@@ -63,8 +64,8 @@ _SHOWN = 500
 class Loaded:
     """What the configuration's plugins gave: made, named, not yet opened."""
 
-    workers: Mapping[Kind, tuple[tuple[PluginConfig, Worker], ...]]
-    """All five kinds; in the order of the configuration."""
+    workers: Mapping[Kind, tuple[tuple[PluginConfig, Worker | Assignment], ...]]
+    """All five kinds; in the order of the configuration. An assignment stands for the workers of an isolated plugin."""
     observers: tuple[tuple[PluginConfig, Observer], ...]
     reports: tuple[PluginReport, ...]
     """One for each table, in the order of the configuration."""
@@ -76,16 +77,21 @@ def load(config: Config) -> Loaded:
     `ConfigError`: options of installed plugins do not match their manifests, or production has a secret in plain text;
     nothing was imported. Whatever else is wrong with a plugin is in its report.
     """
-    found: Entries = entries() if config.plugins else {}
+    found: Entries = entries(config.data_dir) if config.plugins else {}
     plans = [_plan(table, config, found) for table in config.plugins]
     if faults := [fault for plan in plans for fault in plan.faults]:
         raise Source.reread(config.file, config.profile).error(faults, "fairlead doctor")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    workers: dict[Kind, tuple[tuple[PluginConfig, Worker], ...]] = dict.fromkeys(_LEVELS, ())
+    workers: dict[Kind, tuple[tuple[PluginConfig, Worker | Assignment], ...]] = dict.fromkeys(_LEVELS, ())
     observers: list[tuple[PluginConfig, Any]] = []
     reports = []
     for plan in plans:
+        if plan.error is None and plan.candidate is not None and plan.level != "host":
+            assignment = Assignment(plan.table, plan.candidate.plugin, plan.settings, plan.level)
+            workers[plan.table.kind] += ((plan.table, assignment),)
+            reports.append(plan.report())
+            continue
         try:
             made, watching = _start(plan, manager)
         except FairleadError as error:
@@ -107,6 +113,7 @@ class _Plan:
     table: PluginConfig
     settings: Settings
     candidate: Candidate | None = None
+    level: Isolation = "host"
     error: FairleadError | None = None
     faults: Sequence[Fault] = ()
     """What is wrong in the options."""
@@ -145,7 +152,9 @@ def _plan(table: PluginConfig, config: Config, found: Entries) -> _Plan:
     claims = examine(table.kind, table.entry_point, found.get((table.kind, table.entry_point), ()))
     if not claims:
         return plan if table.optional else evolve(plan, error=_not_found(table, found))
-    plan = evolve(plan, candidate=claims[0], error=claims[0].error or _misplaced(table, claims[0]))
+    level = _level(table, claims[0])
+    error = claims[0].error or (_misplaced(table, claims[0]) if level == "host" else None)
+    plan = evolve(plan, candidate=claims[0], level=level, error=error)
     return plan if plan.error is not None else _with_options(plan)
 
 
@@ -160,23 +169,31 @@ def _not_found(table: PluginConfig, found: Entries) -> PluginNotFound:
     return PluginNotFound(f"{table.kind}/{table.name}: {problem}", next_step=next_step)
 
 
-def _misplaced(table: PluginConfig, candidate: Candidate) -> IsolationUnavailable | None:
-    """Only the host is offered here: to our own plugins, and to those that the configuration puts there."""
+def _level(table: PluginConfig, candidate: Candidate) -> Isolation:
+    """Where a plugin runs: where its table says; else ours where they say, and others where their kind belongs."""
+    if table.isolation is not None:
+        return table.isolation
     manifest = candidate.plugin.manifest
-    foreign_loop = manifest is not None and manifest.runtime == "asyncio"  # the host runs trio and nothing else
-    ours = TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution)
-    if not foreign_loop and (table.isolation == "host" or (ours and table.isolation is None)):
+    floor: Isolation = manifest.isolation or "host" if manifest is not None else "host"
+    if TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution) and not candidate.plugin.site:
+        return floor
+    default = _LEVELS[table.kind]
+    return floor if reaches(floor, default) else default
+
+
+def _misplaced(table: PluginConfig, candidate: Candidate) -> IsolationUnavailable | None:
+    """What cannot run in the host, whoever trusts it."""
+    manifest = candidate.plugin.manifest
+    if manifest is not None and manifest.runtime == "asyncio":
+        why = "is written for asyncio, and the host runs trio alone"
+    elif candidate.plugin.site:
+        why = "is installed in an environment of its own, which the host does not import from"
+    else:
         return None
-    asked = (table.isolation, manifest.isolation if manifest is not None else None)
-    floor = next((level for level in asked if level is not None and level != "host"), _LEVELS[table.kind])
-    here = f"[{table.kind}.{table.name}]"
-    trust = f'if you trust it with all that this process can do, write isolation = "host" in {here}'
     return IsolationUnavailable(
-        f"{table.kind}/{table.name} ({candidate.label}) {'is written for asyncio and ' if foreign_loop else ''}"
-        f"shall run isolated (level {floor!r}), which this installation cannot do yet: it is the work of the package "
-        "fairlead-sandbox. Its code was not imported",
-        next_step=f"write enabled = false in {here}" if foreign_loop else trust,
-        floor=floor,
+        f"{table.kind}/{table.name} ({candidate.label}) {why}. Its code was not imported",
+        next_step=f'take isolation = "host" out of [{table.kind}.{table.name}]',
+        floor=_LEVELS[table.kind],
     )
 
 

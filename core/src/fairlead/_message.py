@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from attrs import asdict, evolve, field, frozen
@@ -161,6 +161,8 @@ class ToolResult:
     ``unknown`` (it may or may not have happened), ``skipped``, ``cancelled``."""
     cut: int = 0
     """Characters left out of `parts`; the journal keeps up to 2,000,000."""
+    evidence: Mapping[str, Any] = field(factory=dict)
+    """Where it really ran, as read back from what isolated it: ``level``, and what proves it. Empty: in the host."""
 
     @property
     def text(self) -> str:

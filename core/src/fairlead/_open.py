@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fairlead._app import App
 from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
+from fairlead._isolation import find_isolator
 from fairlead._journal import VolatileMemory
 from fairlead._lanes import Lanes
 from fairlead._leaf import said
@@ -63,27 +65,42 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
     watchers = Observers(clock)
     crew = Crew()
     failure: BaseException | None = None
-    try:
-        await hire(crew, config, hands, VolatileMemory(clock))
-        engine = _engine(config, crew, watchers, clock, own_tools)
-        # Before the nurseries, which would put its error into a group.
-        router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
-        async with trio.open_nursery() as background, trio.open_nursery() as turns:
-            desk = _desk(engine, crew, router, Lanes(config.lanes), watchers, turns)
-            for observer in crew.observers:
-                background.start_soon(watchers.run, observer, watchers.subscribe(observer))
-            for report in crew.reports:
-                if report.error is not None:
-                    watchers.raise_notice(report.plugin, _told(report.error), level="error")
-            try:
-                yield App(config, crew, desk, watchers)
-            except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
-                failure = error
-            desk.stopping = desk.closed = True  # what is cut off now is left for the next process
-            turns.cancel_scope.cancel()
-            background.cancel_scope.cancel()
-    finally:
-        await crew.dismiss()
+    async with trio.open_nursery() as isolated:
+        try:
+            isolate = partial(find_isolator, config, isolated, watchers.raise_notice)
+            await hire(crew, config, hands, VolatileMemory(clock), isolate)
+            engine = _engine(config, crew, watchers, clock, own_tools)
+            async with _running(config, crew, engine, watchers) as app:
+                yield app
+        except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
+            failure = error
+        finally:
+            await crew.dismiss()
+            isolated.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observers) -> AsyncIterator[App]:
+    """The app, with its turns and observers. They are cancelled at the end; the workers are still open then."""
+    failure: BaseException | None = None
+    # Before the nurseries, which would put its error into a group.
+    router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
+    async with trio.open_nursery() as background, trio.open_nursery() as turns:
+        desk = _desk(engine, crew, router, Lanes(config.lanes), watchers, turns)
+        for observer in crew.observers:
+            background.start_soon(watchers.run, observer, watchers.subscribe(observer))
+        for report in crew.reports:
+            if report.error is not None:
+                watchers.raise_notice(report.plugin, _told(report.error), level="error")
+        try:
+            yield App(config, crew, desk, watchers)
+        except BaseException as error:  # noqa: BLE001  # as above
+            failure = error
+        desk.stopping = desk.closed = True  # what is cut off now is left for the next process
+        turns.cancel_scope.cancel()
+        background.cancel_scope.cancel()
     if failure is not None:
         raise failure
 
@@ -129,7 +146,12 @@ def _engine(
     config: Config, crew: Crew, watchers: Observers, clock: Callable[[], float], own_tools: Sequence[Worker]
 ) -> Engine:
     limits = config.limits
-    registry = ToolRegistry(result_chars=limits.result_chars, seconds=limits.tool_seconds, notice=watchers.raise_notice)
+    registry = ToolRegistry(
+        result_chars=limits.result_chars,
+        seconds=limits.tool_seconds,
+        notice=watchers.raise_notice,
+        fallback="process" if config.isolation.get("fallback") == "process" else None,
+    )
     granted: set[str] = set()
     for worker in crew.tools:
         try:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from fairlead._config import Kind
-from fairlead._work import Isolation
+from fairlead._work import Isolation, ToolSpec
 from fairlead.errors import FairleadError
 
 __all__ = ["InstalledPlugin", "Manifest", "PluginReport"]
@@ -29,6 +29,10 @@ class Manifest:
     """``host:port`` that it wants to reach; ``*.example.org:443`` for one label."""
     secrets: tuple[str, ...] = ()
     """The keys of its settings that hold secrets."""
+    mounts: tuple[Literal["workspace", "data"], ...] = ()
+    """Directories that it wants: the session's ``workspace``; ``data`` of its own that stays."""
+    tools: tuple[ToolSpec, ...] = ()
+    """The specs of its tools, so that nothing needs to be started to know them. Empty: they are asked for."""
     stage: Literal["experimental", "stable", "deprecated"] = "experimental"
 
 
@@ -43,6 +47,8 @@ class InstalledPlugin:
     value: str
     """``package.module`` or ``package.module:object``."""
     manifest: Manifest | None = None
+    site: str = ""
+    """The directory of its own environment, where ``fairlead plugins add`` made one; empty: the host's."""
     problem: str = ""
     """Why it could not be enabled, as far as metadata tells: a clash of names, a bad manifest, another API."""
 

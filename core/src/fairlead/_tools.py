@@ -14,6 +14,7 @@ from attrs import asdict, define, evolve, has
 from fairlead import _schemas
 from fairlead._codec import check_structure, structure
 from fairlead._contracts import Recall, Tool, ToolContext
+from fairlead._isolation import reaches
 from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, TOOL_NAME, Data, Origin, Part, Text, ToolCall, ToolResult, sound, stamp
 from fairlead._types import context_parameter, spec_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from fairlead._config import Agent
     from fairlead._message import Principal
-    from fairlead._work import Effect, Note, ToolSpec
+    from fairlead._work import Effect, Isolation, Note, ToolSpec
 
 __all__ = ["CallContext", "FunctionTool", "ToolEntry", "ToolRegistry", "result_of", "tool"]
 
@@ -198,7 +199,16 @@ class CallContext(ToolContext):
 class ToolRegistry:
     """All tools by name."""
 
-    def __init__(self, *, result_chars: int, seconds: float, notice: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        result_chars: int,
+        seconds: float,
+        notice: Callable[[str, str], None],
+        fallback: Isolation | None = None,
+    ) -> None:
+        """`fallback`: what will do where a tool wants a container."""
+        self._fallback = fallback
         self._entries: dict[str, ToolEntry] = {}
         self._result_chars = result_chars
         self._seconds = seconds
@@ -261,9 +271,11 @@ class ToolRegistry:
         Never raises for what a tool does; what it raises is classified and its text is not shown to the model.
         """
         spec = entry.spec
-        if spec.isolation != "host":
-            return _refused_isolation(call, spec), ""
-        seconds = spec.timeout or self._seconds
+        level = entry.worker.level
+        if spec.isolation != "host" and not reaches(level, spec.isolation, self._fallback):
+            return _refused_isolation(call, spec, level), ""
+        # An isolator ends a call by itself, which tells more; this is for one that does not.
+        seconds = (spec.timeout or self._seconds) + (0 if level == "host" else _GRACE)
         scope: trio.CancelScope | None = None
         try:
             if entry.worker.immediate:
@@ -294,9 +306,11 @@ class ToolRegistry:
             raise TypeError(f"expected a ToolResult or text, found {type(raw).__name__}")
         parts = stamp(raw.parts, entry.origin)
         error = raw.error if raw.error in _ERRORS else "failed"
+        evidence = raw.evidence if entry.worker.level != "host" else {}
         if sum(_size(part) for part in parts) > self._result_chars:
-            return self._cut(call, entry, parts, error)
-        return ToolResult(call.id, call.tool, parts, error), ""
+            result, full = self._cut(call, entry, parts, error)
+            return evolve(result, evidence=evidence), full
+        return ToolResult(call.id, call.tool, parts, error, evidence=evidence), ""
 
     def _cut(self, call: ToolCall, entry: ToolEntry, parts: tuple[Part, ...], error: str) -> tuple[ToolResult, str]:
         """Keep the beginning and the end of a long text: errors stand at the end, headings at the beginning."""
@@ -321,6 +335,8 @@ def _kept(whole: str) -> str:
     return whole if left_out <= 0 else f"{whole[:_KEPT_CHARS]}\n[... {left_out} characters not kept ...]"
 
 
+_GRACE = 5.0
+"""Seconds."""
 _ERRORS = ("", "denied", "invalid", "failed", "timeout", "isolation", "unknown", "skipped", "cancelled")
 
 
@@ -345,9 +361,9 @@ def _too_late(call: ToolCall, spec: ToolSpec, seconds: float) -> ToolResult:
     return result_of(call, "unknown" if spec.effect == "once" else "timeout", f"no result within {seconds:g} s")
 
 
-def _refused_isolation(call: ToolCall, spec: ToolSpec) -> ToolResult:
+def _refused_isolation(call: ToolCall, spec: ToolSpec, level: str) -> ToolResult:
     text = (
-        f"tool {spec.name!r} must run in a {spec.isolation} or stronger, which this installation cannot offer;"
-        " it was not run. Next: fairlead doctor"
+        f"tool {spec.name!r} must run in a {spec.isolation} or stronger, and runs in the {level} here;"
+        f" it was not run. Next: take the isolation out of its table, which then is {spec.isolation!r}"
     )
     return result_of(call, "isolation", text)

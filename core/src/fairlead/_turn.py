@@ -333,7 +333,7 @@ class Turn:
         events: list[ev.Event] = []
         for call in list(turn.calls.values()) if turn is not None else ():
             entry = self._engine.tools.find(call.tool)
-            if entry is not None and entry.spec.effect == "once":
+            if entry is not None and entry.spec.effect == "once" and not entry.worker.remembers:
                 text = "The program stopped while this call ran. It may or may not have taken effect; do not repeat it."
                 events.append(self._returned(result_of(call, "unknown", text)))
             else:
@@ -410,7 +410,7 @@ class Turn:
         result, full = await engine.tools.run(entry, call, context)
         if engine.policy.watches("tool_result"):
             result, full = await self._review_result(result, full, entry)
-        self._show(call, "failed" if result.error else "done", result.text)
+        self._show(call, "failed" if result.error else "done", result.text, result.evidence)
         await self._append(self._returned(result, full, trio.current_time() - started))
 
     async def _review_result(self, result: ToolResult, full: str, entry: ToolEntry) -> tuple[ToolResult, str]:
@@ -430,9 +430,10 @@ class Turn:
     def _now(self) -> float:
         return self._engine.clock()
 
-    def _show(self, call: ToolCall, status: Any, detail: str) -> None:
+    def _show(self, call: ToolCall, status: Any, detail: str, evidence: Mapping[str, Any] | None = None) -> None:
         if self._order.progress is not None:
-            self._order.progress(Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments))
+            told = Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments, evidence or {})
+            self._order.progress(told)
 
     def _review(self, boundary: Any, subject: Any, entry: ToolEntry | None = None) -> Review:
         tool = entry.spec if entry is not None else None

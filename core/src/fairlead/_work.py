@@ -174,6 +174,8 @@ class Progress:
     detail: str = ""
     """What the tool says of itself while it runs, then the beginning of its result."""
     arguments: Any = None
+    evidence: Mapping[str, Any] = field(factory=dict)
+    """Once it has run outside the host: the result's."""
 
 
 @frozen

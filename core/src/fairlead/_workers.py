@@ -8,15 +8,17 @@ import trio
 from attrs import define, evolve, field
 
 from fairlead._contracts import Channel, Journal, Memory, Observer, Policy, Provider, Recall, Tool, Worker
+from fairlead._isolation import Assignment, Isolator
 from fairlead._leaf import own_fault, said
 from fairlead._plugins import PluginReport
 from fairlead._work import Boundary, Capabilities, Review, Verdict
 from fairlead.errors import FairleadError, JournalUnavailable, PluginLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fairlead._config import Config, PluginConfig
+    from fairlead._loading import Loaded
 
 __all__ = ["Crew", "Hands", "hire"]
 
@@ -70,20 +72,19 @@ class Crew:
                     self.reports.append(PluginReport(worker.name, "failed", error=problem))
 
 
-async def hire(crew: Crew, config: Config, hands: Hands, volatile: Memory) -> None:
-    """Load the configured plugins and open everybody: memories first, channels last.
+async def hire(crew: Crew, config: Config, hands: Hands, volatile: Memory, isolate: Callable[[], Isolator]) -> None:
+    """Load the configured plugins and open everybody: memories first, channels last. `isolate` finds an isolator.
 
     A plugin that fails is a report. But nothing is weakened in silence: without the journal that the configuration
     names the app does not open, and a policy that fails denies everything at the boundaries.
     """
-    tables: dict[str, Sequence[tuple[PluginConfig, Any]]] = {}
+    tables: dict[str, list[tuple[PluginConfig, Any]]] = {}
     if config.plugins:
         from fairlead._loading import load  # noqa: PLC0415  # stevedore costs 40 ms, which a host without plugins saves
 
         loaded = load(config)
         crew.reports.extend(loaded.reports)
-        tables.update(loaded.workers)  # type: ignore[arg-type]  # a kind is a str
-        tables["observers"] = loaded.observers
+        tables = await _tables(crew, loaded, isolate)
     crew.memories += await _open_all(crew, hands.memories, tables.get("memories", ()))
     _require_journal(crew, config, volatile)
     for provider in await _open_all(crew, hands.providers, tables.get("providers", ())):
@@ -94,6 +95,52 @@ async def hire(crew: Crew, config: Config, hands: Hands, volatile: Memory) -> No
     crew.observers += await _open_all(crew, hands.observers, tables.get("observers", ()))
     for channel in await _open_all(crew, hands.channels, tables.get("channels", ())):
         crew.channels.setdefault(channel.name, channel)
+
+
+async def _tables(
+    crew: Crew, loaded: Loaded, isolate: Callable[[], Isolator]
+) -> dict[str, list[tuple[PluginConfig, Any]]]:
+    """The workers by kind, also those that an isolator makes for the plugins that shall not run here."""
+    assigned = [made for table in loaded.workers.values() for _, made in table if isinstance(made, Assignment)]
+    placed = await _placed(crew, assigned, isolate) if assigned else {}
+    tables: dict[str, list[tuple[PluginConfig, Any]]] = {"observers": [*loaded.observers]}
+    for kind, table in loaded.workers.items():
+        tables[kind] = []
+        for entry, made in table:
+            if not isinstance(made, Assignment):
+                tables[kind].append((entry, made))
+                continue
+            found = placed.get(id(made), {})
+            for each in (kind, "observers"):
+                tables[each] += [(entry, worker) for worker in found.get(each, ())]
+    return tables
+
+
+async def _placed(
+    crew: Crew, assigned: Sequence[Assignment], isolate: Callable[[], Isolator]
+) -> dict[int, Mapping[str, Sequence[Worker]]]:
+    """What the isolator made of each assignment, by its identity; a failure is in the plugin's report."""
+    placed: dict[int, Mapping[str, Sequence[Worker]]] = {}
+
+    async def place(assignment: Assignment) -> None:
+        try:
+            placed[id(assignment)] = await isolator.place(assignment)
+        except BaseException as error:  # noqa: BLE001  # one plugin's fault is a report
+            _report_failure(crew, assignment.table, await own_fault(error))
+
+    try:
+        isolator = isolate()
+        await isolator.open()
+    except BaseException as error:  # noqa: BLE001  # then none of them runs, and the rest goes on
+        fault = await own_fault(error)
+        for assignment in assigned:
+            _report_failure(crew, assignment.table, fault)
+        return placed
+    crew.opened.append(isolator)
+    async with trio.open_nursery() as nursery:
+        for assignment in assigned:
+            nursery.start_soon(place, assignment)
+    return placed
 
 
 async def _open_all(crew: Crew, own: Sequence[W], table: Sequence[tuple[PluginConfig, Any]]) -> list[W]:
