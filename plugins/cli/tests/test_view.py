@@ -6,8 +6,10 @@ import json
 from typing import Any, Literal
 
 import pytest
+from attrs import evolve
 
 from fairlead import Address, Data, Draft, File, Image, Outbound, Text, Usage
+from fairlead.types import Progress
 from fairlead.wire import structure
 from fairlead_cli._view import JsonView, TextView
 
@@ -73,6 +75,25 @@ def test_tool_line_is_completed() -> None:
     view.grow(draft("Noon.", now=("done", "12:00")))
     view.finish(answer("Noon."))
     assert "· now(x=1) → 12:00\nNoon.\n" == screen.shown
+
+
+def test_place_of_a_call_is_shown_where_there_is_evidence() -> None:
+    """Only then: a call without evidence ran in the host, whatever anybody says."""
+    proof = {
+        "level": "container",
+        "container": "3f2a9c81d0b4" + "0" * 52,
+        "image": "sha256:" + "a" * 64,
+        "network": "none",
+    }
+    tool = Progress("c1", "python", "done", "7919", {}, proof)
+    screen = FakeScreen(terminal=True)
+    view = TextView(screen)
+    view.grow(Draft("turn", HERE, tools=(tool,)))
+    assert "  ran in a container: container 3f2a9c81d0b4, image aaaaaaaaaaaa, network none\n" in screen.shown
+    for nothing in ({}, {"level": "host"}, {"level": "moon\x1b[2J"}):
+        screen = FakeScreen(terminal=True)
+        TextView(screen).grow(Draft("turn", HERE, tools=(evolve(tool, evidence=nothing),)))
+        assert "ran" not in screen.shown
 
 
 def test_tools_at_once_have_a_line_each_when_they_are_done() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["escape", "one_line", "show_arguments", "show_cost", "with_subject"]
+__all__ = ["escape", "one_line", "show_arguments", "show_cost", "show_evidence", "with_subject"]
 
 _JOINERS = "\u200c\u200d"
 """Persian and Indic words and joined emoji need them; between other characters they only hide things."""
@@ -65,6 +66,30 @@ def show_arguments(arguments: Any, width: int = 80) -> str:
         return one_line(str(arguments), width)
     shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
     return one_line(shown, width)
+
+
+def show_evidence(evidence: Mapping[str, Any]) -> str:
+    """Where a call really ran: ``in a container: container 3f2a9c81d0b4, image 5e8f03b1c2d4, network none``.
+
+    Empty without evidence: then nothing may be said of it. Ids are shortened as Docker shortens them.
+    """
+    level = str(evidence.get("level", ""))
+    if level not in _PLACES:
+        return ""
+    facts = [f"{name} {_short(evidence[name])}" for name in _FACTS if evidence.get(name) not in (None, "", [], {})]
+    return one_line(": ".join(filter(None, (_PLACES[level], ", ".join(facts)))), 300)
+
+
+_PLACES = {"process": "in a process", "container": "in a container", "kernel": "under a kernel of its own"}
+_FACTS = ("container", "pid", "image", "runtime", "network", "user", "layers")
+_ID = re.compile(r"(sha256:)?([0-9a-f]{12})[0-9a-f]{4,}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " + ".join(map(str, value))
+    found = _ID.fullmatch(str(value))
+    return found[2] if found else str(value)
 
 
 def show_cost(dollars: float | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fairlead import events as ev
 from fairlead_cli._tables import moment
-from fairlead_cli._text import escape, one_line, show_arguments, show_cost
+from fairlead_cli._text import escape, one_line, show_arguments, show_cost, show_evidence
 from fairlead_cli._view import show_part
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def _lines(event: Event) -> Iterable[tuple[str, str]]:
             text = one_line(result.text, _RESULT_CHARS)
             end = f"✗ {result.error}: {text}" if result.error else f"→ {text}"
             yield f"· {escape(result.tool)} {end}", "yellow" if result.error else "dim"
+            if place := show_evidence(result.evidence):
+                yield f"  ran {place}", "dim"
         case ev.Decided(effect="deny" | "ask" | "revise"):
             yield f"· {event.effect} by rule {escape(event.rule)!r} ({event.layer}) at {event.boundary}", "yellow"
         case _:

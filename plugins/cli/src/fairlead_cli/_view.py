@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairlead import Audio, Data, File, Image, Message, Text
 from fairlead.wire import unstructure
-from fairlead_cli._text import escape, one_line, show_arguments
+from fairlead_cli._text import escape, one_line, show_arguments, show_evidence
 
 if TYPE_CHECKING:
     from fairlead import Draft, Outbound, Usage
@@ -108,6 +108,8 @@ class TextView(View):
             self._screen.end_note(end, style)
         else:
             self._screen.note(_head(tool) + end, style)
+        if place := show_evidence(tool.evidence):
+            self._screen.note(f"  ran {place}", "dim")
 
     def _show(self, draft: str, text: str) -> None:
         if draft != self._draft or not text.startswith(self._text):
