@@ -1,0 +1,127 @@
+"""The process of one call: takes its place, runs the tool, says what it gave, and is gone.
+
+Nothing here protects anybody from the tool: that is the supervisor's work, and the kernel's. This is only polite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ._frames import HEAD_BYTES, FrameError, FrameReader, encode
+from ._kernel import Identities, become_call, limit, offer_to_oom_killer
+
+__all__ = ["run_call"]
+
+MAX_FRAME = 64 * 1024 * 1024
+TRACE = 8_192
+"""Characters of a traceback."""
+
+
+def run_call(fork: Mapping[str, Any], files: list[int], who: Identities, plugins: Any) -> NoReturn:
+    """Do the call that comes over the first of `files`; the others become standard output and error."""
+    channel = socket.socket(fileno=files[0])
+    _take_place(fork, files, who)
+    order = _order(channel)
+    answer = _answer(channel, order, fork["work"], plugins)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    channel.setblocking(True)
+    channel.sendall(answer)
+    os._exit(0)
+
+
+def _take_place(fork: Mapping[str, Any], files: list[int], who: Identities) -> None:
+    os.setsid()
+    os.dup2(files[1], 1)
+    os.dup2(files[2], 2)
+    for fd in files[1:]:
+        os.close(fd)
+    become_call(who)
+    limit(fork["limits"])
+    offer_to_oom_killer()
+    os.umask(0o022)
+    os.environ.update(fork["environment"])
+    os.chdir(fork["work"])
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are what the interpreter made
+
+
+def _order(channel: socket.socket) -> dict[str, Any]:
+    reader = FrameReader(MAX_FRAME)
+    while True:
+        data = channel.recv(65536)
+        if not data:
+            os._exit(74)
+        if frames := reader.feed(data):
+            return frames[0]
+
+
+def _answer(channel: socket.socket, order: dict[str, Any], work: str, plugins: Any) -> bytes:
+    from ._tool import run_tool  # noqa: PLC0415  # imports what lies in the plugins' directories
+
+    try:
+        value = run_tool(channel, order, work, plugins)
+        frame = encode({"op": "result", "value": value})
+        _check_size(frame, order["limits"]["result_bytes"])
+    except FrameError as error:
+        problem = f"its result cannot be sent: {error.problem}"
+        return encode({"op": "error", "cause": "", "class": "FrameError", "problem": problem})
+    except BaseException as error:  # noqa: BLE001  # a tool may raise anything
+        return encode(_fault(error))
+    return frame
+
+
+def _check_size(frame: bytes, max_bytes: int) -> None:
+    if len(frame) - HEAD_BYTES > max_bytes:
+        raise FrameError(f"it has {len(frame)} bytes as JSON, at most {max_bytes} are allowed")
+
+
+def _fault(error: BaseException) -> dict[str, Any]:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    frame = {"op": "error", "cause": _cause(error), "class": type(error).__name__, "problem": _said(error)}
+    if frame["cause"] == "tool":
+        return frame | {"next_step": _clean(getattr(error, "next_step", ""))}
+    try:
+        frame["trace"] = _clean("".join(traceback.format_exception(error, limit=-20))[-TRACE:])
+    except BaseException:  # noqa: BLE001  # a class may raise anything while its text is made
+        frame["trace"] = ""
+    return frame
+
+
+def _cause(error: BaseException) -> str:
+    from fairlead.errors import ToolError  # noqa: PLC0415  # lies in the plugins' directories
+
+    if isinstance(error, ToolError):
+        return "tool"
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, BlockingIOError) and _is_at_limit():
+        return "pids"
+    return "pids" if isinstance(error, RuntimeError) and "can't start new thread" in str(error) else ""
+
+
+def _is_at_limit() -> bool:
+    """EAGAIN has many reasons; this one is that another process is refused."""
+    return resource.getrlimit(resource.RLIMIT_NPROC)[0] != resource.RLIM_INFINITY
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return _clean(error.problem if isinstance(getattr(error, "problem", None), str) else str(error))  # type: ignore[attr-defined]  # asked for just before
+    except BaseException:  # noqa: BLE001  # a class may raise anything while its text is made
+        return "(it has no text)"
+
+
+def _clean(text: str) -> str:
+    return str(text)[:10_000].encode("utf-8", "replace").decode("utf-8")

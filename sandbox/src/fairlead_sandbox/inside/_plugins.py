@@ -1,0 +1,105 @@
+"""The plugins of a sandbox: imported through their entry points, opened once, described.
+
+The first module here that imports `fairlead`, from the plugins' own directories: the supervisor never does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PluginFailed", "Plugins"]
+
+SHOWN = 2_000
+"""Characters of what an exception says."""
+
+
+class PluginFailed(Exception):
+    """A plugin could not be loaded."""
+
+    def __init__(self, table: str, cause: BaseException) -> None:
+        super().__init__(table)
+        self.table = table
+        self.cause = cause
+
+    def words(self) -> dict[str, str]:
+        try:
+            text = str(self.cause)[:SHOWN].encode("utf-8", "replace").decode("utf-8")
+        except Exception:  # noqa: BLE001  # a class may raise anything while its text is made
+            text = "(it has no text)"
+        return {"table": self.table, "class": type(self.cause).__name__, "problem": text}
+
+
+class Plugins:
+    """The tool workers by table, in the order in which their hooks gave them."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, list[Any]] = {}
+
+    def load(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Import, make and open what the tables name. `PluginFailed`: with the first one that fails."""
+        from . import _tool  # noqa: F401, PLC0415  # so that no call has to; it needs the plugins' directories
+
+        for table in tables:
+            try:
+                self.workers[table["name"]] = _load(table)
+            except BaseException as error:
+                raise PluginFailed(table["name"], error) from error
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every worker with the specs of its tools. `PluginFailed`: they cannot be had."""
+        from fairlead.wire import unstructure  # noqa: PLC0415  # lies in the plugins' directories
+
+        found = []
+        for table, workers in self.workers.items():
+            try:
+                for index, worker in enumerate(workers):
+                    specs = [unstructure(spec) | {"effect": spec.effect} for spec in worker.specs()]
+                    found.append({"table": table, "worker": index, "name": worker.name, "specs": specs})
+            except BaseException as error:
+                raise PluginFailed(table, error) from error
+        return found
+
+
+def _load(table: Mapping[str, Any]) -> list[Any]:
+    import pluggy  # noqa: PLC0415  # lies in the plugins' directories
+    import trio  # noqa: PLC0415  # the same
+
+    from fairlead import Settings, Tool, hookspecs  # noqa: PLC0415  # the same
+
+    module, _, path = table["entry_point"].partition(":")
+    plugin: Any = importlib.import_module(module)
+    for name in path.split(".") if path else ():
+        plugin = getattr(plugin, name)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, table["name"])
+    options = {key: _option(value) for key, value in table.get("options", {}).items()}
+    settings = Settings(table["name"], options, Path(table.get("data_dir", "/tmp")), table.get("profile", "production"))  # noqa: S108  # the sandbox's own
+    workers = [worker for made in manager.hook.fairlead_tools(settings=settings) for worker in made]
+    for position, worker in enumerate(workers, 1):
+        if not isinstance(worker, Tool):
+            raise TypeError(
+                f"fairlead_tools() gave an object of type {type(worker).__qualname__}, expected Tool objects"
+            )
+        worker.name = table["name"] if position == 1 else f"{table['name']}-{position}"
+
+    async def open_all() -> None:
+        for worker in workers:
+            await worker.open()
+
+    trio.run(open_all)
+    return workers
+
+
+def _option(value: Any) -> Any:
+    """A secret comes as a handle: the host puts the value in its place where it leaves the sandbox."""
+    from fairlead import Secret  # noqa: PLC0415  # lies in the plugins' directories
+
+    if isinstance(value, dict):
+        if set(value) <= {"$secret", "source"} and "$secret" in value:
+            return Secret(value["$secret"], value.get("source", ""))
+        return {key: _option(each) for key, each in value.items()}
+    return [_option(each) for each in value] if isinstance(value, list) else value

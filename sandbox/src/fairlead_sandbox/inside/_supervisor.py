@@ -1,0 +1,346 @@
+"""PID 1: owns the channel to the host, has calls made by the zygote, ends them, and cleans up after them.
+
+Nothing of a plugin is ever imported here, and what plugins say is only passed on. The end of the channel means that
+the host is gone: then this process ends at once, and the kernel kills all that is left.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from . import _sweep
+from ._cgroup import Cgroup
+from ._frames import FrameError, FrameReader
+from ._pipes import CHUNK, Inbox, Outbox, send_files
+from ._record import Record
+from ._running import Running
+from ._start import identities, move_channel, prepare, start_zygote
+
+__all__ = ["Supervisor", "main"]
+
+PROTOCOL = 1
+MAX_FRAME = 64 * 1024 * 1024
+"""Bytes of one frame from the host, and of what the zygote says of its plugins."""
+TOO_MUCH, ENOUGH = 1024 * 1024, 256 * 1024
+"""Bytes that wait for the host: from the one on nothing more is taken from a call, below the other it goes on."""
+REAP_SECONDS = 0.025
+"""How often the dead are buried while a call runs: each of them counts for the limit of processes."""
+SWEEP_SECONDS = 2.0
+ZYGOTE_SECONDS = 1.0
+"""In which the zygote says that it has buried a call that was killed."""
+LAST_WORDS = 65536
+KEEP_SECONDS = 30 * 86400.0
+
+
+def main() -> NoReturn:
+    """Serve the host on standard input and output until it is gone."""
+    if os.getpid() != 1:
+        sys.exit("fairlead: the supervisor must be process 1 of its own namespace: it kills every other process there")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # without a handler the kernel drops what is sent to process 1
+    try:
+        Supervisor(*move_channel()).serve()
+    except (FrameError, KeyError, TypeError, ValueError, OSError) as error:
+        sys.stderr.write(f"fairlead: the supervisor gives up: {error!r}\n")
+        sys.stderr.flush()
+        os._exit(70)
+    os._exit(0)
+
+
+class Supervisor:
+    """One host, one zygote, one call at a time."""
+
+    def __init__(self, control_in: int, control_out: int) -> None:
+        """`control_in`, `control_out`: the channel to the host. The first frame must be its ``setup``."""
+        self._control = control_in
+        self._frames = FrameReader(MAX_FRAME)
+        self._out = Outbox(control_out)
+        self._early: list[dict[str, Any]] = []
+        setup = self._first()
+        self._who = identities(setup)
+        prepare(setup, self._who)
+        self._sweep: list[str] = setup["sweep"]
+        self._known = {setup.get("work"), setup.get("record"), *self._sweep}
+        self._work: str = setup.get("work") or os.sep
+        self._zygote = start_zygote(setup, self._who)
+        record = setup.get("record")
+        self._record = Record(record, setup.get("keep_seconds", KEEP_SECONDS)) if record else None
+        self._cgroup = Cgroup(setup.get("cgroup"))
+        self._said = Inbox(self._zygote.channel, MAX_FRAME)
+        self._loaded: dict[str, Any] | None = None
+        self._scheduling = self._scheduled()
+        self._running: Running | None = None
+        self._paused: dict[int, Callable[[], None]] = {}
+        self._words = bytearray()
+        self._broken = ""
+        self._selector = selectors.DefaultSelector()
+        os.set_blocking(control_in, False)
+        self._listen(control_in, self._read_control)
+        self._listen(self._zygote.channel.fileno(), self._read_zygote)
+        self._listen(self._zygote.stderr, self._read_words)
+
+    def _first(self) -> dict[str, Any]:
+        """The host's setup; frames behind it wait."""
+        while True:
+            data = os.read(self._control, CHUNK)
+            if not data:
+                os._exit(0)
+            if frames := self._frames.feed(data):
+                setup, *self._early = frames
+                if setup["op"] != "setup" or setup["protocol"] != PROTOCOL:
+                    raise ValueError(f"expected a setup of protocol {PROTOCOL}")
+                return setup
+
+    def _scheduled(self) -> tuple[_sweep.Scheduling, ...]:
+        return tuple(_sweep.Scheduling.of(pid) for pid in (1, self._zygote.pid))
+
+    # -- the loop
+
+    def serve(self) -> None:
+        """Until the host is gone, or nothing can be promised any more."""
+        while not (self._broken and not self._out.waiting):
+            self._watch_out()
+            timeout = None
+            if self._running is not None:
+                timeout = max(min(self._running.deadline - time.monotonic(), REAP_SECONDS), 0.0)
+            for key, events in self._selector.select(timeout):
+                if events & selectors.EVENT_WRITE:
+                    self._flush(key.fd)
+                if events & selectors.EVENT_READ and key.fd in self._selector.get_map():
+                    key.data()
+            while self._early and self._loaded is not None:
+                self._told(self._early.pop(0))
+            self._tick()
+
+    def _listen(self, fd: int, act: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, act)
+
+    def _watch_out(self) -> None:
+        """Wait for whoever did not take all that was sent, and take nothing from a call while the host is slow."""
+        self._want(self._out.fd, self._out.waiting > 0)
+        if self._running is not None:
+            self._want(self._running.outbox.fd, self._running.outbox.waiting > 0)
+            if not self._paused and self._out.waiting > TOO_MUCH:
+                for fd in (*self._running.streams, self._running.inbox.socket.fileno()):
+                    if fd in self._selector.get_map():
+                        self._paused[fd] = self._selector.unregister(fd).data
+            elif self._paused and self._out.waiting < ENOUGH:
+                for fd, act in self._paused.items():
+                    self._listen(fd, act)
+                self._paused.clear()
+
+    def _want(self, fd: int, write: bool) -> None:  # noqa: FBT001  # the state that is wanted
+        known = self._selector.get_map().get(fd)
+        if known is None:
+            if write:
+                self._selector.register(fd, selectors.EVENT_WRITE)
+        elif bool(known.events & selectors.EVENT_WRITE) != write:
+            events = known.events ^ selectors.EVENT_WRITE
+            if events:
+                self._selector.modify(fd, events, known.data)
+            else:
+                self._selector.unregister(fd)
+
+    def _flush(self, fd: int) -> None:
+        if fd == self._out.fd:
+            self._out.flush()  # where the host is gone, the error ends this process
+        elif self._running is not None:
+            try:
+                self._running.outbox.flush()
+            except OSError:
+                self._running.inbox.closed = True
+
+    # -- what the host says
+
+    def _read_control(self) -> None:
+        data = os.read(self._control, 16 * CHUNK)
+        if not data:
+            os._exit(0)
+        for frame in self._frames.feed(data):
+            if self._loaded is None:
+                self._early.append(frame)
+            else:
+                self._told(frame)
+
+    def _told(self, frame: dict[str, Any]) -> None:
+        running = self._running
+        match frame["op"]:
+            case "describe":
+                self._out.send({"op": "described", **(self._loaded or {})})
+            case "call":
+                self._start(frame)
+            case "cancel" if running is not None and running.id == frame["id"]:
+                running.cancel()
+            case "answer" if running is not None and running.id == frame["id"]:
+                running.answer(frame)
+            case "cancel" | "answer":
+                pass  # the call had just ended
+            case other:
+                raise ValueError(f"the host said {other!r}")
+
+    def _start(self, order: dict[str, Any]) -> None:
+        if self._running is not None:
+            raise ValueError("the host ordered a call while another one runs")
+        if (self._loaded or {}).get("problem") or (order["record"] and self._answered(order)):
+            return
+        running = self._running = Running(order, self._cgroup.read(), self._out.send)
+        fork = {"op": "fork", "limits": order["limits"], "work": self._work, "environment": order["environment"]}
+        try:
+            send_files(self._zygote.channel, fork, running.files)
+            running.handed_over()
+        except OSError as error:
+            self._broken = f"the zygote cannot be reached: {error}"
+        self._listen(running.inbox.socket.fileno(), running.read_channel)
+        for fd in running.streams:
+            self._listen(fd, partial(self._read_stream, fd))
+
+    def _answered(self, order: dict[str, Any]) -> bool:
+        """Answer a call that was there before, or note that it starts now."""
+        if self._record is None:
+            return False
+        what = Record.digest(order["table"], order["tool"], order["arguments"])
+        end: dict[str, Any] = {"op": "end", "id": order["id"], "usage": {}, "repeated": True, "clean": True}
+        try:
+            started, before = self._record.find(order["id"], what)
+        except ValueError as error:
+            self._out.send(end | {"error": {"kind": "refused", "problem": str(error)}})
+            return True
+        if not started:
+            self._record.start(order["id"], what)
+            return False
+        self._out.send(end | (before or {"error": {"kind": "interrupted"}}) | {"repeated": True, "clean": True})
+        return True
+
+    # -- what the zygote and the call say
+
+    def _read_zygote(self) -> None:
+        try:
+            for frame in self._said.receive(self._zygote.pid):
+                self._zygote_said(frame)
+        except (FrameError, KeyError, TypeError, ValueError) as error:
+            self._give_up(f"the zygote broke the protocol: {error}")
+        if self._said.closed:
+            self._give_up("the zygote has ended")
+
+    def _zygote_said(self, frame: dict[str, Any]) -> None:
+        match frame["op"]:
+            case "loaded" if self._loaded is None:
+                self._ready({"workers": frame["workers"]})
+            case "failed" if self._loaded is None:
+                problem = {key: str(frame[key]) for key in ("table", "class", "problem", "trace")}
+                self._ready({"workers": [], "problem": problem})
+            case "started" if self._running is not None and self._running.pid == 0:
+                self._running.pid = int(frame["pid"])
+            case "ended" if self._running is not None and self._running.status is None:
+                self._running.ended(frame)
+            case other:
+                raise ValueError(f"found {str(other)[:80]!r} at the wrong time")
+
+    def _ready(self, loaded: dict[str, Any]) -> None:
+        if not loaded.get("problem") and (dirt := self._clean_up(kill=bool(_sweep.others(self._zygote.pid)))):
+            text = f"loading the plugins left behind what cannot be removed: {dirt}"
+            loaded |= {"problem": {"table": "", "class": "", "problem": text, "trace": ""}}
+        self._loaded = loaded
+        self._scheduling = self._scheduled()
+        self._out.send({"op": "ready", "protocol": PROTOCOL, "facts": self._facts(), **loaded})
+
+    def _facts(self) -> dict[str, Any]:
+        """What the host may rely on, as it is found here."""
+        mounts = [mount for mount in _sweep.writable_mounts() if mount not in self._known]
+        return {
+            "python": ".".join(str(part) for part in sys.version_info[:3]),
+            "separate": self._who.separate,
+            "root": 0 in os.getresuid(),
+            "recorded": self._record is not None,
+            "writable": [mount for mount in mounts if os.access(mount, os.W_OK, effective_ids=True)],
+            "counted": self._cgroup.read().oom_kills is not None,
+        }
+
+    def _read_words(self) -> None:
+        try:
+            data = os.read(self._zygote.stderr, CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(self._zygote.stderr)
+        self._words += data
+        del self._words[:-LAST_WORDS]
+
+    def _read_stream(self, fd: int) -> None:
+        if self._running is not None and not self._running.read_stream(fd):
+            self._selector.unregister(fd)
+
+    # -- the end of a call
+
+    def _tick(self) -> None:
+        running = self._running
+        if running is None:
+            return
+        running.orphans = _sweep.reap(running.orphans)
+        if running.inbox.closed and running.inbox.socket.fileno() in self._selector.get_map():
+            self._selector.unregister(running.inbox.socket.fileno())
+        if self._broken or running.tick():
+            self._finish(running)
+
+    def _finish(self, running: Running) -> None:
+        for fd in (*running.streams, running.inbox.socket.fileno()):
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+        self._paused.clear()
+        must_kill = bool(running.reason) or running.status is None or bool(_sweep.others(self._zygote.pid))
+        dirt = self._clean_up(kill=must_kill)
+        running.drain()
+        end = running.end(self._cgroup.read())
+        self._running = None
+        if self._record is not None and running.order["record"]:
+            self._record.end(running.id, end)
+        self._broken = self._broken or dirt
+        self._out.send(end | {"clean": not self._broken} | ({"dirt": self._broken} if self._broken else {}))
+
+    def _clean_up(self, *, kill: bool) -> str:
+        """Empty text, or what is not as it was before."""
+        running = self._running
+        if kill:
+            orphans = running.orphans if running is not None else _sweep.Orphans()
+            gone, orphans = _sweep.sweep_processes(self._who, self._zygote.pid, SWEEP_SECONDS, orphans)
+            if running is not None:
+                running.orphans = orphans
+            if not gone:
+                return f"processes {_sweep.others(self._zygote.pid)[:10]} are left after {SWEEP_SECONDS:g} s"
+        if running is not None and running.status is None and not self._wait_for_zygote(running):
+            return self._broken or "the zygote does not say that the call has ended"
+        if self._scheduled() != self._scheduling:
+            return "the scheduling of the zygote was changed"
+        return _sweep.sweep_files(self._sweep, self._who) or self._count_ipc()
+
+    @staticmethod
+    def _count_ipc() -> str:
+        count = _sweep.count_ipc()
+        return f"{count} objects of System V or POSIX messaging are left" if count else ""
+
+    def _wait_for_zygote(self, running: Running) -> bool:
+        until = time.monotonic() + ZYGOTE_SECONDS
+        while running.status is None and not self._broken and time.monotonic() < until:
+            self._read_zygote()
+            time.sleep(0.0001)
+        return running.status is not None
+
+    def _give_up(self, problem: str) -> None:
+        """The zygote is of no more use: whatever waits is told, then this process ends."""
+        if self._zygote.channel.fileno() in self._selector.get_map():
+            self._selector.unregister(self._zygote.channel.fileno())
+        if self._broken:
+            return
+        self._read_words()
+        self._broken = problem
+        if self._loaded is None:
+            words = bytes(self._words).decode("utf-8", "replace")
+            failed = {"table": "", "class": "", "problem": problem, "trace": words}
+            self._loaded = {"workers": [], "problem": failed}
+            self._out.send({"op": "ready", "protocol": PROTOCOL, "facts": self._facts(), **self._loaded})

@@ -1,0 +1,158 @@
+"""Cleaning after a call: its processes, its files outside of the workspace, its objects in the kernel.
+
+It never forks: a cleaner that forks dies under a fork bomb. ``kill(-1)`` holds the kernel's list of processes while it
+goes through it, and a process with a pending SIGKILL cannot fork any more, so that one pass takes all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ._kernel import Identities, as_call
+
+__all__ = ["Orphans", "Scheduling", "count_ipc", "others", "reap", "sweep_files", "sweep_processes", "writable_mounts"]
+
+MAX_ENTRIES = 200_000
+"""Files in one sweep; a tmpfs with more of them is no sandbox of ours."""
+MAX_DEPTH = 512
+_IPC = ("/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem")
+_QUEUES = "/dev/mqueue"
+
+
+class Orphans(NamedTuple):
+    """What processes used whose parents died before them."""
+
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+def others(zygote: int) -> list[int]:
+    """Every process beside the supervisor and the zygote."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, zygote)]  # noqa: PTH208  # by descriptor, or a name and nothing more
+
+
+def reap(so_far: Orphans) -> Orphans:
+    """Bury whoever died as a child of PID 1."""
+    while True:
+        try:
+            pid, _, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return so_far
+        if pid == 0:
+            return so_far
+        cpu = usage.ru_utime + usage.ru_stime
+        so_far = Orphans(so_far.cpu_seconds + cpu, max(so_far.peak_bytes, usage.ru_maxrss * 1024))
+
+
+def sweep_processes(who: Identities, zygote: int, seconds: float, orphans: Orphans) -> tuple[bool, Orphans]:
+    """Kill all processes of calls until none is left; False where some still are after `seconds`."""
+    until = time.monotonic() + seconds
+    pause = 0.0002
+    while left := others(zygote):
+        _kill(who, left)
+        orphans = reap(orphans)
+        if time.monotonic() > until:
+            return not others(zygote), orphans
+        time.sleep(pause)
+        pause = min(pause * 2, 0.01)
+    return True, orphans
+
+
+def _kill(who: Identities, pids: Sequence[int]) -> None:
+    if who.separate:
+        with as_call(who), contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+        return
+    for pid in pids:  # one identity for all: ``kill(-1)`` would take the zygote too
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Scheduling(NamedTuple):
+    """How the kernel runs a process. A call may change that of the zygote: their effective users are the same."""
+
+    nice: int
+    policy: int
+    processors: frozenset[int]
+
+    @classmethod
+    def of(cls, pid: int) -> Scheduling:
+        return cls(
+            os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), frozenset(os.sched_getaffinity(pid))
+        )
+
+
+# -- files
+
+
+def sweep_files(directories: Sequence[str], who: Identities) -> str:
+    """Empty the directories, as the call's user; empty text, or what could not be removed."""
+    if all(not os.listdir(directory) for directory in directories):  # noqa: PTH208  # by descriptor, or a name and nothing more
+        return ""
+    with as_call(who):
+        for directory in directories:
+            try:
+                top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    _empty(top, [MAX_ENTRIES], 0)
+                finally:
+                    os.close(top)
+            except OSError as error:
+                return f"{directory}: {error}"
+    left = [directory for directory in directories if os.listdir(directory)]  # noqa: PTH208  # by descriptor, or a name and nothing more
+    return f"files are left in {', '.join(left)}" if left else ""
+
+
+def _empty(directory: int, budget: list[int], depth: int) -> None:
+    """Remove all that is in an open directory, following no link."""
+    if depth > MAX_DEPTH:
+        raise OSError(f"more than {MAX_DEPTH} directories in each other")
+    for name in os.listdir(directory):  # by descriptor, or a name and nothing more
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise OSError(f"more than {MAX_ENTRIES} files")
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            with contextlib.suppress(OSError):
+                os.chmod(name, 0o700, dir_fd=directory)  # nobody is there to put a link in its place
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                _empty(inner, budget, depth + 1)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=directory)
+        else:
+            os.unlink(name, dir_fd=directory)
+
+
+def writable_mounts() -> list[str]:
+    """Every mount that is not read-only, apart from the kernel's own file systems (proc(5), mountinfo)."""
+    kernel = {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "nsfs", "bpf"}
+    found = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
+            words = line.split(" ")
+            kind = words[words.index("-") + 1]
+            if kind not in kernel and "rw" in words[5].split(","):
+                found.append(words[4])
+    return found
+
+
+# -- objects in the kernel
+
+
+def count_ipc() -> int:
+    """Segments, queues and semaphores that outlive processes. None can be made where the limits are 0."""
+    count = 0
+    for path in _IPC:
+        with contextlib.suppress(OSError):
+            count += max(Path(path).read_bytes().count(b"\n") - 1, 0)
+    with contextlib.suppress(OSError):
+        count += len(os.listdir(_QUEUES))  # noqa: PTH208  # by descriptor, or a name and nothing more
+    return count
