@@ -13,7 +13,7 @@ import trio
 
 from fairlead import Finding
 
-__all__ = ["landlock", "seccomp", "try_bubblewrap"]
+__all__ = ["landlock", "landlock_version", "seccomp", "try_bubblewrap"]
 
 LANDLOCK_CREATE_RULESET = 444
 """The same number on every architecture (kernel, include/uapi/asm-generic/unistd.h)."""
@@ -54,14 +54,25 @@ def landlock() -> Finding:
     name, mend = "landlock", "use a kernel from 5.13 on, with landlock in its boot parameter lsm="
     if os.uname().sysname != "Linux":
         return Finding(name, ok=False, detail=f"{os.uname().sysname} has none", next_step="use Linux")
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    version = call(ctypes.c_long(LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(LANDLOCK_VERSION))
+    version = _ask_landlock()
     if version > 0:
         return Finding(name, ok=True, detail=f"interface version {version}")
     reason = {errno.ENOSYS: "the kernel has none", errno.EOPNOTSUPP: "switched off at boot"}
-    code = ctypes.get_errno()
+    code = -version
     return Finding(name, ok=False, detail=reason.get(code, f"refused: {os.strerror(code)}"), next_step=mend)
+
+
+def landlock_version() -> int:
+    """The version of its interface; 0 where there is none."""
+    return max(0, _ask_landlock()) if os.uname().sysname == "Linux" else 0
+
+
+def _ask_landlock() -> int:
+    """The version, or the negative errno."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    version = call(ctypes.c_long(LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(LANDLOCK_VERSION))
+    return int(version) if version > 0 else -ctypes.get_errno()
 
 
 def seccomp(actions: Path = SECCOMP_ACTIONS) -> Finding:
