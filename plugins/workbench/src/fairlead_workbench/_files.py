@@ -172,7 +172,7 @@ def _entry(found: Found) -> str:
 
 def send_file(workspace: Workspace, call: ToolCall, options: Options) -> ToolResult:
     """The file itself, as a picture where its first bytes say so."""
-    data, _, shown = workspace.read(call.arguments["path"], options.file_bytes)
+    data, _, shown = workspace.read(call.arguments["path"], options.sent_bytes)
     name = show(shown.rpartition("/")[2])
     media_type = next((kind for magic, kind in PICTURES.items() if data.startswith(magic)), "")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

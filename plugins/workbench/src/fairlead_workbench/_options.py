@@ -27,7 +27,9 @@ class Options:
     output_bytes: int = 64 * 1024 * 1024
     """A program that writes more is stopped."""
     file_bytes: int = 10 * 1024 * 1024
-    """Of a file that is read, edited, sent or searched."""
+    """Of a file that is read, written, edited or searched."""
+    sent_bytes: int = 5 * 1024 * 1024
+    """Of a file that is sent: it goes as base64 through a boundary that has its own limit."""
 
 
 def read_options(settings: Settings) -> Options:

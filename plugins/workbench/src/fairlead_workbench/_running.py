@@ -95,6 +95,8 @@ async def _start(program: Program, mark: str) -> trio.Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    except BlockingIOError:  # one process more than the call may have: whoever set that limit says so
+        raise
     except (OSError, ValueError) as error:
         raise tool_error(f"{program.command[0]} could not be started: {error}") from error
 
