@@ -21,6 +21,14 @@ def accepted(name: str, key: str = "") -> events.MessageAccepted:
     return events.MessageAccepted(message=Message("user", (Text(name),), id=name), key=key)
 
 
+async def insist(session: Session, event: events.MessageAccepted) -> None:
+    """Append as the inbox does: again, where the session was read in between."""
+    try:
+        await session.append(event)
+    except VersionConflict:
+        await session.append(event)
+
+
 class Gated(VolatileJournal):
     """A journal whose readings wait at a gate, with what they have read."""
 
@@ -50,7 +58,7 @@ async def test_message_that_comes_while_the_session_is_read_is_in_its_state() ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.reload)
         await journal.reading.wait()
-        nursery.start_soon(session.append, accepted("m2"))
+        nursery.start_soon(insist, session, accepted("m2"))
         await trio.testing.wait_all_tasks_blocked()
         journal.gate.set()
     assert (["m1", "m2"], 2, False) == (list(session.state.queue), session.state.version, session.stale)
@@ -65,7 +73,7 @@ async def test_message_that_comes_again_while_the_session_is_read_is_a_duplicate
 
         async def again() -> None:
             with pytest.raises(DuplicateKey):
-                await session.append(accepted("m2", "k1"))
+                await insist(session, accepted("m2", "k1"))
 
         nursery.start_soon(again)
         await trio.testing.wait_all_tasks_blocked()
@@ -80,10 +88,28 @@ async def test_session_is_read_once_for_all_who_wait() -> None:
         for _ in range(3):
             nursery.start_soon(session.reload)
         await journal.reading.wait()
-        nursery.start_soon(session.append, accepted("m2"))
+        nursery.start_soon(insist, session, accepted("m2"))
         await trio.testing.wait_all_tasks_blocked()
         journal.gate.set()
     assert ["m1", "m2"] == list(session.state.queue)
+
+
+async def test_nobody_writes_on_what_was_read_anew_meanwhile() -> None:
+    """What a turn noted is gone with the old state: it must find that out, and not go on without its beginning."""
+    journal, session = await gated()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.reload)
+        await journal.reading.wait()
+        session.note(events.TurnStarted(turn="t1", messages=()))
+
+        async def answer() -> None:
+            with pytest.raises(VersionConflict):
+                await session.append(events.TurnEnded(turn="t1", messages=(), outcome="cancelled"))
+
+        nursery.start_soon(answer)
+        await trio.testing.wait_all_tasks_blocked()
+        journal.gate.set()
+    assert (1, None) == (session.state.version, session.state.turn)
 
 
 async def test_session_that_grows_stale_while_it_is_read_is_read_again() -> None:

@@ -118,11 +118,11 @@ class Desk:
 
     # -- turns
 
-    def start(self, session: Session, work_class: WorkClass, message: str | None) -> None:
+    def start(self, session: Session, work_class: WorkClass, message: str | None, failures: int = 0) -> None:
         """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
         ticket = self.lanes.enter(session.state.id, work_class)
         self.busy += 1
-        self._turns.start_soon(self._serve, session, ticket, message)
+        self._turns.start_soon(self._serve, session, ticket, message, failures)
 
     async def resume(self, name: str) -> None:
         """Go on with a session that a dead process left."""
@@ -215,8 +215,9 @@ class Desk:
         """Names that the sessions of an address may have: one for each agent."""
         return [self._router.session_for(agent, address) for agent in self.engine.agents]
 
-    async def _serve(self, session: Session, ticket: Ticket, message: str | None) -> None:
+    async def _serve(self, session: Session, ticket: Ticket, message: str | None, failures: int) -> None:
         session.users += 1
+        pause: float | None = None
         try:
             await ticket.wait()
             if session.stale:
@@ -226,7 +227,9 @@ class Desk:
             elif message in session.state.queue:
                 await self._serve_one(session, (message,))
         except JournalError as error:
-            self._observers.raise_notice("journal", error.problem, level="error", session=session.state.id)
+            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+            text = f"{error.problem}; tried again in {pause:g} s"
+            self._observers.raise_notice("journal", text, level="error", session=session.state.id)
         except BaseException as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
             text = f"a turn broke with {said(await own_fault(error))}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
@@ -236,6 +239,10 @@ class Desk:
             self.busy -= 1
             if not self.busy:
                 self._idle.set()
+        if pause is not None:
+            await trio.sleep(pause)
+            if not self.stopping:  # else the next process takes it over
+                self.start(session, ticket.work_class, None, failures + 1)
 
     async def _serve_rest(self, session: Session) -> None:
         for turn in tuple(session.state.outbox):
@@ -279,6 +286,8 @@ class Desk:
         return ended
 
 
+_PAUSES = (1.0, 5.0, 30.0)
+"""Seconds until a session is served again whose journal failed: nobody else would come back to it."""
 _LAST_WORDS = 5.0
 """Seconds for journalling the end of a turn that was cancelled."""
 

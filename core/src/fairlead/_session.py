@@ -12,7 +12,7 @@ from attrs import define, field
 
 from fairlead import _events as ev
 from fairlead._message import Message, ToolCall, ToolResult, Usage
-from fairlead.errors import DuplicateKey
+from fairlead.errors import DuplicateKey, VersionConflict
 
 if TYPE_CHECKING:
     from fairlead._contracts import Journal
@@ -233,12 +233,19 @@ class Session:
         self._noted.append(event)
 
     async def append(self, *events: ev.Event) -> None:
-        """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale."""
+        """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale.
+
+        `VersionConflict`, also where the session was read again while this waited, or must be: what was noted is gone
+        then, and what the caller knew of the session is old. To write on would leave a turn that never began.
+        """
+        state = self.state
         if self._busy:
             await self._wait()
         self._busy = True
-        state = self.state
         before = state.version
+        if self.stale or self.state is not state:
+            self._leave()
+            raise VersionConflict("it was read again meanwhile", session=state.id, expected=before)
         try:
             for event in events:
                 apply(state, event)
