@@ -104,7 +104,7 @@ class Exchange:
 
     async def _next_piece(self) -> bytes | None:
         """The next piece of the request's body; None at its end."""
-        if self._http.they_are_waiting_for_100_continue:
+        if self._request.has_body and self._http.they_are_waiting_for_100_continue:
             await self._wire.send(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:

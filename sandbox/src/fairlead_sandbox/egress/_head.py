@@ -148,7 +148,8 @@ def route(request: Request) -> Route:
 
 def reverse_of(request: Request, found: Route) -> Route:
     """What a library means that has the forwarder both as the base of its addresses and as its proxy."""
-    return _reverse(request, found.path) if found.target.host in FORWARDER else found
+    is_absolute = not request.target.startswith("/")
+    return _reverse(request, found.path) if is_absolute and found.target.host in FORWARDER else found
 
 
 def _reverse(request: Request, target: str) -> Route:
