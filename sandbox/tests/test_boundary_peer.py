@@ -73,7 +73,7 @@ def test_other_errors_of_a_guest_are_told_in_words(on: On) -> None:
     raised: list[BaseException] = [
         ValueError("bad luck"),
         SystemExit(3),
-        SandboxLost("I am gone"),
+        SandboxLost("I go"),
         BoundaryBroken("no"),
     ]
 
