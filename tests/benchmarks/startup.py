@@ -1,6 +1,6 @@
 """What starting costs: import, an app with 3 of 30 installed plugins, and `fairlead run` until it listens.
 
-    uv run python tests/benchmarks/startup.py [--rounds 5]
+    uv run python tests/benchmarks/startup.py [--rounds 15]
 
 The 30 plugins are real distributions in a directory of their own; each takes 20 ms to import, as an SDK does. Loading
 by name imports three of them; the second figure imports them all. Python's own start is the unit.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -38,6 +39,9 @@ async def main():
         assert {least} <= len(app.tools)
 trio.run(main)
 """
+FLOOR = "import trio, attrs, pluggy, jsonschema"
+"""What the loop of `floor.py` imports: 135 ms on the machine that the goal was set on."""
+GOAL = "<= 180 ms (1.33x)"
 USABLE = "import trio, fairlead\nfrom fairlead.testing import ScriptedProvider"
 RSS = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
 
@@ -61,18 +65,25 @@ def python(code: str, *arguments: str, site: Path | None = None) -> Callable[[],
         environment["PYTHONPATH"] = str(site)
 
     def run() -> float:
-        before = os.times()
+        before = _used_by_children()
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
-        after = os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        return used * 1000
+        return (_used_by_children() - before) * 1000
 
     return run
 
 
-def median(run: Callable[[], float], rounds: int) -> float:
-    run()
-    return statistics.median(run() for _ in range(rounds))
+def _used_by_children() -> float:
+    """Seconds, to the microsecond: `os.times` counts in steps of 10 ms."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def medians(rounds: int, *runs: Callable[[], float]) -> list[float]:
+    """Of each; they take turns, so that all of them meet the same machine."""
+    for run in runs:
+        run()
+    figures = [[run() for run in runs] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*figures, strict=True)]
 
 
 def resident_mb(code: str) -> float:
@@ -118,7 +129,7 @@ def row(what: str, value: str, ratio: str, goal: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
@@ -131,22 +142,20 @@ def main() -> None:
         every.write_text(base + "".join(TABLE.format(name=f"heavy_{number}") for number in range(30)))
         webhook.write_text(base + '[channels.webhook]\nport = 0\nsecret = { env = "WEBHOOK_SECRET" }\n')
 
-        bare = median(python("pass"), rounds)
-        libraries = median(python("import trio, attrs, cattrs, pluggy, jsonschema"), rounds)
-        usable = median(python(USABLE), rounds)
-        some = median(python(OPEN.format(least=3), str(three), site=site), rounds)
-        allof = median(python(OPEN.format(least=30), str(every), site=site), rounds)
-        row("CPU time, and its ratio to the libraries' import", "", "", "goal")
-        row("python, nothing imported", f"{bare:.0f} ms", f"{bare / libraries:.2f}x", "")
-        row("the core's libraries imported", f"{libraries:.0f} ms", "1.00x", "")
-        row(
-            "fairlead imported, ready for an agent",
-            f"{usable:.0f} ms",
-            f"{usable / libraries:.2f}x",
-            "<= 180 ms (1.33x)",
+        bare, floor, usable, some, allof = medians(
+            rounds,
+            python("pass"),
+            python(FLOOR),
+            python(USABLE),
+            python(OPEN.format(least=3), str(three), site=site),
+            python(OPEN.format(least=30), str(every), site=site),
         )
-        row("an app with 3 of 30 plugins opened and closed", f"{some:.0f} ms", f"{some / libraries:.2f}x", "")
-        row("an app with all 30 (each imports for 20 ms)", f"{allof:.0f} ms", f"{allof / libraries:.2f}x", "")
+        row("CPU time, and its ratio to the floor's import", "", "", "goal")
+        row("python, nothing imported", f"{bare:.0f} ms", f"{bare / floor:.2f}x", "")
+        row("the floor: the libraries that it needs", f"{floor:.0f} ms", "1.00x", "")
+        row("fairlead imported, ready for an agent", f"{usable:.0f} ms", f"{usable / floor:.2f}x", GOAL)
+        row("an app with 3 of 30 plugins opened and closed", f"{some:.0f} ms", f"{some / floor:.2f}x", "")
+        row("an app with all 30 (each imports for 20 ms)", f"{allof:.0f} ms", f"{allof / floor:.2f}x", "")
         row("resident after the import", f"{resident_mb(USABLE):.0f} MB", "", "<= 40 MB")
         listening, resident, idle = serve(webhook, data)
         row("fairlead run, one webhook: listening after", f"{listening:.2f} s", "", "<= 2 s")

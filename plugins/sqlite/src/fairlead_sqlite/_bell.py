@@ -1,4 +1,4 @@
-"""How a thread wakes tasks of trio.
+"""How a thread wakes tasks of trio, and is woken by them.
 
 Pipes, and not `TrioToken.run_sync_soon`: that goes through a lock, a socket and a task of trio that reads it until it
 is empty, and a round trip to a thread costs some 30 us more; a task that waits at a pipe by itself, and not for another
@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-__all__ = ["Bell"]
+__all__ = ["Bell", "Door"]
 
 T = TypeVar("T")
 MOST_BYTES = 4096
@@ -41,6 +41,42 @@ class Pipe:
         os.read(self._reading, MOST_BYTES)
 
     def close(self) -> None:
+        os.close(self._reading)
+        os.close(self._writing)
+
+
+class Door(Generic[T]):
+    """Tasks of trio leave values there; one thread takes them, and sleeps while there are none."""
+
+    def __init__(self) -> None:
+        """`OSError`: there are no more file descriptors."""
+        self._values: deque[T] = deque()
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._sleeping = False
+
+    def leave(self, value: T) -> None:
+        self._values.append(value)
+        # Either it is seen here that the thread sleeps, or the thread sees the value before it does.
+        if self._sleeping:
+            with suppress(BlockingIOError):
+                os.write(self._writing, b"!")
+
+    def take(self) -> T:
+        """In the thread: the next value; waits for it."""
+        while not self._values:
+            self._sleeping = True
+            if not self._values:
+                os.read(self._reading, MOST_BYTES)
+            self._sleeping = False
+        return self._values.popleft()
+
+    @property
+    def empty(self) -> bool:
+        return not self._values
+
+    def close(self) -> None:
+        """In the thread: the last call; nobody leaves anything any more."""
         os.close(self._reading)
         os.close(self._writing)
 

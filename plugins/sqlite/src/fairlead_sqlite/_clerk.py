@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -14,7 +13,7 @@ import trio
 from attrs import define
 
 from fairlead.errors import JournalUnavailable
-from fairlead_sqlite._bell import Bell
+from fairlead_sqlite._bell import Bell, Door
 from fairlead_sqlite._file import explain
 
 __all__ = ["Clerk", "Request"]
@@ -46,7 +45,7 @@ class Clerk:
         self._busy_seconds = busy_seconds
         self._connect = connect
         self._connection: apsw.Connection | None = None
-        self._queue: SimpleQueue[Request[object] | None] = SimpleQueue()
+        self._door: Door[Request[Any] | None]
         self._bell: Bell[Sequence[Request[Any]]]
         self._thread = threading.Thread(target=self._serve, name=f"fairlead-sqlite {path.name}", daemon=True)
         self._closed = False
@@ -55,6 +54,7 @@ class Clerk:
     async def start(self) -> None:
         """Open the connection. `JournalUnavailable`: it cannot be opened."""
         self._bell = Bell(self._reschedule)
+        self._door = Door()
         self._thread.start()
         await self.do(lambda _: None)
 
@@ -63,7 +63,7 @@ class Clerk:
         if self._closed or not self._thread.is_alive():
             return
         self._closed = True
-        self._queue.put(None)
+        self._door.leave(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
 
     async def do(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -80,7 +80,7 @@ class Clerk:
 
         request.direct = not self._bell.taken
         request.task = None if request.direct else trio.lowlevel.current_task()
-        self._queue.put(request)  # type: ignore[arg-type]  # a queue of requests of any result
+        self._door.leave(request)
         try:
             if request.direct:
                 await self._bell.wait_until(lambda: request.done)
@@ -105,15 +105,16 @@ class Clerk:
     def _serve(self) -> None:
         while True:
             batch: list[Request[object]] = []
-            request = self._queue.get()
+            request = self._door.take()
             while request is not None:
                 batch.append(request)
-                if len(batch) == MOST_AT_ONCE or self._queue.empty():
+                if len(batch) == MOST_AT_ONCE or self._door.empty:
                     break
-                request = self._queue.get_nowait()  # nobody else takes from it
+                request = self._door.take()
             self.work_off(batch)
             if request is None:
                 self._forget_connection()
+                self._door.close()
                 self._bell.leave()
                 return
 
