@@ -52,12 +52,29 @@ def _sentence(wish: Wish, result: ToolResult | None, tools: Sequence[ToolSpec]) 
     text = result.text.strip()
     if wish.kind == "use":
         return f"{result.tool}: {text}"
+    if wish.literal:
+        return f"{result.tool}:\n{text}" if "\n" in text else f"{result.tool}: {text}"
+    if wish.kind == "python":
+        return _computed(wish, text)
     make = SENTENCES.get(wish.kind)
     return _ended(make(wish, text)) if make is not None else text or f"{result.tool} is done."
 
 
 def _value(wish: Wish, text: str) -> str:
     return f"{wish.text} {text}" if text.startswith("≈") else f"{wish.text} = {text}"
+
+
+def _computed(wish: Wish, text: str) -> str:
+    """What a program of ours gave; where it failed, all of what it said."""
+    if "\n" in text or text.startswith(("[exit status", "[ended by")):
+        return f"The program for {_what(wish)} says:\n{text}"
+    said = wish.text[:1].upper() + wish.text[1:]
+    if wish.arguments["code"].endswith(wish.text):
+        return _ended(f"{wish.text} = {text}")
+    if not wish.text.lower().startswith("the "):
+        return _ended(f"{said}: {text}")
+    is_list = text.startswith("[")
+    return _ended(f"{said} {'are' if is_list else 'is'} {text.strip('[]') if is_list else text}")
 
 
 def _weekday(wish: Wish, text: str) -> str:
@@ -107,7 +124,9 @@ def _failure(wish: Wish, result: ToolResult) -> str:
 
 
 def _what(wish: Wish) -> str:
-    return _short(wish.text) if wish.kind == "calculate" else f'"{_short(wish.text)}"'
+    first, *more = wish.text.split("\n")
+    words = _short(first if not more else f"{first} ...")
+    return words if wish.kind == "calculate" else f'"{words}"'
 
 
 def _short(text: str) -> str:
@@ -115,4 +134,6 @@ def _short(text: str) -> str:
 
 
 def _ended(text: str) -> str:
-    return text if text.endswith((".", "!", "?", ":", "…")) else f"{text}."
+    """A sentence. A command that the text ends with is left as it is to be typed."""
+    is_command = "next:" in text.rpartition("\n")[2].lower()
+    return text if is_command or text.endswith((".", "!", "?", ":", "…")) else f"{text}."

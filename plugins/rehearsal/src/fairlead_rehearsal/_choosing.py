@@ -34,6 +34,13 @@ SKILLS: dict[str, Skill] = {
     "add_days": Skill("counting days", ("add_days",), ("days after",)),
     "remember": Skill("writing notes", ("remember", "add_note", "save_note"), ("write a note", "save a note")),
     "recall": Skill("searching notes", ("recall", "search_notes"), ("search the notes", "search notes")),
+    "python": Skill("Python", ("python", "run_python", "python_exec", "execute_python"), ("run python code",)),
+    "shell": Skill("commands", ("shell", "bash", "run_command", "run_shell", "terminal"), ("run a command",)),
+    "list_files": Skill("listing files", ("list_files", "list_directory", "ls"), ("list a directory", "list files")),
+    "read_file": Skill("reading files", ("read_file",), ("read a text file", "read a file")),
+    "write_file": Skill("writing files", ("write_file", "create_file"), ("write a text file", "write a file")),
+    "search_files": Skill("searching files", ("search_files", "grep"), ("search the text files", "search files")),
+    "fetch": Skill("pages of the web", ("fetch", "fetch_url", "http_get", "get_url"), ("fetch a page", "fetch a url")),
     "forget": Skill("removing notes", ("forget", "delete_note"), ("remove a note", "delete a note")),
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fairlead.errors import SchemaError
 from fairlead.wire import loads
 from fairlead_rehearsal._arithmetic import read_arithmetic
+from fairlead_rehearsal._bench import read_bench, read_block, read_literal
 from fairlead_rehearsal._dates import read_dates
 from fairlead_rehearsal._wish import Kind, Wish
 
@@ -52,6 +53,7 @@ SEARCHES = (
 ALL_NOTES = ("what do you remember", "recall", "list my notes", "show my notes", "list notes", "show notes")
 STRONG = (", and ", "; ", ", then ", " and then ", ", also ")
 WEAK = (" and ", ", ")
+FENCE = "```"
 QUOTES = ('""', "''", "“”", "``")
 
 
@@ -63,20 +65,44 @@ def read(text: str) -> tuple[Wish, ...]:
     whole = _read_use(text)
     if whole is not None and not whole.problem:
         return (whole,)
-    wishes: list[Wish] = []
-    for line in text.splitlines():
-        wishes += _read_line(line.strip())
+    wishes = _read_lines(text.split("\n"))
     if len(wishes) > MAX_WISHES:
         more = len(wishes) - MAX_WISHES + 1
         wishes[MAX_WISHES - 1 :] = [Wish("unknown", f"{more} more requests of one message")]
     return tuple(wishes) or (Wish("unknown", text),)
 
 
+def _read_lines(lines: list[str]) -> list[Wish]:
+    """The lines one by one; fenced blocks, and what a line with nothing behind its colon takes from below it, whole."""
+    wishes: list[Wish] = []
+    lead, at = "", 0
+    while at < len(lines):
+        line = lines[at].strip()
+        at += 1
+        if line.startswith(FENCE):
+            end = next((place for place in range(at, len(lines)) if lines[place].strip() == FENCE), len(lines))
+            wishes.append(read_block(line.strip("` ").lower(), "\n".join(lines[at:end]) + "\n", lead))
+            lead, at = "", end + 1
+        elif line and _is_fenced(lines, at) and not _read_free(line, only="say"):
+            lead = _polite(line)  # it says what the block below it is for
+        elif line.endswith(":") and (wish := read_literal(_polite(line), "\n".join(lines[at:]))):
+            return [*wishes, wish]
+        else:
+            wishes += _read_line(line)
+    return wishes
+
+
+def _is_fenced(lines: list[str], at: int) -> bool:
+    """Whether the next line that is not empty begins a block."""
+    following = next((lines[place] for place in range(at, len(lines)) if lines[place].strip()), "")
+    return following.lstrip().startswith(FENCE)
+
+
 def _read_line(line: str) -> list[Wish]:
     if not line:
         return []
     line = line[mark.end() :] if (mark := LIST_MARK.match(line)) else line
-    wish = _read_use(line) or _read_free(line, only="say")
+    wish = _read_use(line) or _read_free(line, only="say") or read_literal(_polite(line))
     if wish is not None:
         return [wish]
     return [wish for sentence in _sentences(line) for wish in _read_sentence(sentence)]
@@ -98,10 +124,10 @@ def _read_use(text: str) -> Wish | None:
 
 def _sentences(line: str) -> Iterator[str]:
     """Parted at ``.``, ``?`` and ``!`` before a space. ``5! + 2`` and ``2.5`` stay whole."""
-    start = 0
+    start, spans = 0, _spans(line)
     for at, char in enumerate(line):
         ends = char in ".?" or (char == "!" and at > 0 and line[at - 1].isalpha())
-        if ends and (at + 1 == len(line) or line[at + 1].isspace()):
+        if ends and (at + 1 == len(line) or line[at + 1].isspace()) and not spans[at]:
             yield line[start : at + 1].strip()
             start = at + 1
     if line[start:].strip():
@@ -110,6 +136,9 @@ def _sentences(line: str) -> Iterator[str]:
 
 def _read_sentence(sentence: str) -> list[Wish]:
     wishes: list[Wish] = []
+    # Numbers and commands may hold what parts other requests.
+    if _read_free(_polite(sentence)) is None and (bench := read_bench(_polite(sentence))):
+        return [bench]
     for start, piece in _pieces(sentence, STRONG):
         # The text of a note may hold whatever parts other requests: it goes to the end of the sentence.
         free = _read_free(_polite(sentence[start:]))
@@ -132,7 +161,7 @@ def _read_piece(piece: str, separators: tuple[str, ...]) -> list[Wish]:
 
 
 def _read_known(piece: str) -> Wish | None:
-    return _read_free(piece) or _read_notes(piece) or read_dates(piece) or read_arithmetic(piece)
+    return _read_free(piece) or _read_notes(piece) or read_bench(piece) or read_dates(piece) or read_arithmetic(piece)
 
 
 def _read_free(text: str, only: str = "") -> Wish | None:
@@ -178,16 +207,26 @@ def _polite(text: str) -> str:
 
 
 def _pieces(text: str, separators: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """The pieces between separators that stand in no parentheses, each with its place."""
-    low, depth, start, at = text.lower(), 0, 0, 0
+    """The pieces between separators that stand in no parentheses and no code span, each with its place."""
+    low, depth, start, at, spans = text.lower(), 0, 0, 0, _spans(text)
     if len(low) != len(text):  # a letter whose small form is longer
         low = text
     while at < len(text):
         depth = max(0, depth + (text[at] == "(") - (text[at] == ")"))
-        found = next((one for one in separators if low.startswith(one, at)), None) if depth == 0 else None
+        open_here = depth == 0 and not spans[at]
+        found = next((one for one in separators if low.startswith(one, at)), None) if open_here else None
         if found is None:
             at += 1
             continue
         yield start, text[start:at]
         start = at = at + len(found)
     yield start, text[start:]
+
+
+def _spans(text: str) -> bytearray:
+    """For each character whether it stands between two backticks."""
+    inside = bytearray(len(text))
+    ticks = [at for at, char in enumerate(text) if char == "`"]
+    for first, last in zip(ticks[::2], ticks[1::2], strict=False):
+        inside[first:last] = b"\1" * (last - first)
+    return inside

@@ -18,6 +18,13 @@ Kind = Literal[
     "remember",
     "recall",
     "forget",
+    "python",
+    "shell",
+    "list_files",
+    "read_file",
+    "write_file",
+    "search_files",
+    "fetch",
     "use",
     "say",
     "unknown",
@@ -37,6 +44,8 @@ class Wish:
     """For ``use``: the tool's name."""
     problem: str = ""
     """For ``use``: what is wrong with its arguments."""
+    literal: bool = False
+    """The code or the command is the person's own, word for word."""
 
 
 def word_set(text: str) -> frozenset[str]:
