@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
+from attrs import frozen
+
+from fairlead_sandbox.environments import Sources, repack
+from fairlead_sandbox.environments._installers import Pin
 from fairlead_sandbox.environments._repack import record_text
 from fairlead_sandbox.environments._tree import hash_file
 
@@ -56,7 +61,7 @@ def find(site: Path, name: str) -> Distribution:
     return next(iter(distributions(name=name, path=[str(site)])))
 
 
-def plugin_files(package: str, kind: str = "tools", *, code: str = TRAP, **manifest: object) -> dict[str, str]:
+def plugin_files(package: str, *, code: str = TRAP, **manifest: Any) -> dict[str, str]:
     """A package with a plugin and its manifest."""
     return {
         f"{package}/__init__.py": "",
@@ -79,8 +84,6 @@ def wheel(
     entry_points: str = "",
 ) -> Path:
     """Write a wheel."""
-    from fairlead_sandbox.environments import repack  # noqa: PLC0415  # what is tested itself, in its own test
-
     site = directory / ".sites" / f"{name}-{version}"
     made = install(site, name, files, version=version, requires=requires, entry_points=entry_points)
     return repack(made, directory)
@@ -89,3 +92,23 @@ def wheel(
 def names_in(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
+
+
+@frozen
+class Unpacker:
+    """An installer for tests that need none: it unpacks the plugin's own wheel, and resolves nothing else."""
+
+    name: str = "unpacker"
+
+    async def build(self, project: Path, work: Path, sources: Sources) -> Path:
+        raise AssertionError("nothing is built here")
+
+    async def resolve(self, needs: Sequence[str], work: Path, sources: Sources) -> tuple[Pin, ...]:
+        url = needs[0].partition(" @ ")[2]
+        path = Path(url.removeprefix("file://"))
+        return (Pin(path.name.split("-")[0].replace("_", "-"), "", (f"sha256:{hash_file(path)}",), url),)
+
+    async def install(self, requirements: str, site: Path, work: Path, sources: Sources) -> None:
+        url = requirements.split(" \\", maxsplit=1)[0].partition(" @ ")[2]
+        with zipfile.ZipFile(url.removeprefix("file://")) as archive:
+            archive.extractall(site)

@@ -1,11 +1,34 @@
 """Where the code of plugins lies, so that none of them needs the host's own environment.
 
-Layers: `_environment`, `_files`, `_tree` know nothing of each other; `_closure` and `_repack` use them; `_bundle` is
-made of all five. No module here imports a plugin.
+Two ways: `bundle` copies a plugin that is installed in the host's environment; `PluginStore` installs one into an
+environment of its own. No module here imports a plugin. Layers, each on those below:
+
+    _store
+    _preparing
+    _asks : _bundle : _installers : _stored : _wheel
+    _closure : _programs : _repack
+    _environment : _files : _tree
 """
 
+from fairlead_sandbox.environments._asks import Asks, PluginAsks
 from fairlead_sandbox.environments._bundle import bundle, collect_garbage, guest_runtime
 from fairlead_sandbox.environments._environment import Environment
+from fairlead_sandbox.environments._installers import Sources
 from fairlead_sandbox.environments._repack import repack
+from fairlead_sandbox.environments._store import PluginStore, Upgrade
+from fairlead_sandbox.environments._stored import Source, StoredPlugin
 
-__all__ = ["Environment", "bundle", "collect_garbage", "guest_runtime", "repack"]
+__all__ = [
+    "Asks",
+    "Environment",
+    "PluginAsks",
+    "PluginStore",
+    "Source",
+    "Sources",
+    "StoredPlugin",
+    "Upgrade",
+    "bundle",
+    "collect_garbage",
+    "guest_runtime",
+    "repack",
+]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["closure", "finder", "requirements", "runtime_needs"]
 
-_HOST_ONLY = frozenset({"docker", "packaging"})
-"""What `fairlead-sandbox` needs for the host's side of the boundary, and no guest."""
+_OF_GUESTS = frozenset({"anyio", "attrs", "fairlead-core", "trio"})
+"""What `fairlead-sandbox` needs on a guest's side of the boundary; all else of it is for the host's."""
 _FOR_DEVELOPERS = frozenset({"dev", "develop", "development", "doc", "docs", "lint", "test", "testing", "tests"})
 """Extras that nobody needs to run a plugin."""
 
@@ -59,7 +59,7 @@ def runtime_needs(distribution: Distribution, extras: Iterable[str] = ()) -> Ite
     """What it needs where a plugin runs: all `requirements`, but for what only the host's side of the boundary uses."""
     ours = normal(distribution.metadata["Name"]) == "fairlead-sandbox"
     for need in requirements(distribution, extras):
-        if not (ours and normal(need.name) in _HOST_ONLY):
+        if not ours or normal(need.name) in _OF_GUESTS:
             yield need
 
 
