@@ -87,7 +87,7 @@ async def test_file_that_is_too_large_is_not_read(bench: Bench) -> None:
     for tool, arguments in (("read_file", {}), ("edit_file", {"old": "a", "new": "b"})):
         refusal = await bench.refusal(tool, path="huge", **arguments)
         assert "huge has 1,099,511,627,776 bytes, at most 10,485,760 are taken. Next: take a part" in refusal
-    assert "at most 5,242,880 are taken" in await bench.refusal("send_file", path="huge")
+    assert "at most 3,000,000 are taken" in await bench.refusal("send_file", path="huge")
 
 
 async def test_writing_makes_directories_and_replaces_in_one_step(bench: Bench) -> None:

@@ -28,8 +28,8 @@ class Options:
     """A program that writes more is stopped."""
     file_bytes: int = 10 * 1024 * 1024
     """Of a file that is read, written, edited or searched."""
-    sent_bytes: int = 5 * 1024 * 1024
-    """Of a file that is sent: it goes as base64 through a boundary that has its own limit."""
+    sent_bytes: int = 3_000_000
+    """Of a file that is sent: it goes as base64 through a boundary that takes 4 MiB by itself."""
 
 
 def read_options(settings: Settings) -> Options:
