@@ -17,6 +17,7 @@ import trio
 from attrs import define, field, frozen
 
 from fairlead_sandbox.egress import Decision, Egress, EgressLimits, SecretGrant, new_handle
+from fairlead_sandbox.egress._websocket import Frame, FrameReader
 
 PUBLIC = "93.184.216.34"
 API = "api.example.org"
@@ -58,6 +59,8 @@ class Server:
 
     context: ssl.SSLContext
     requests: list[dict[str, Any]] = field(factory=list)
+    messages: list[bytes] = field(factory=list)
+    """Of WebSockets."""
     connections: int = 0
     closed: int = 0
     asked: trio.Event = field(factory=trio.Event)
@@ -143,10 +146,15 @@ class Server:
     async def _websocket(self, stream: trio.abc.Stream, http: h11.Connection, told: dict[str, Any]) -> bool:
         headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", "x")]
         await stream.send_all(http.send(h11.InformationalResponse(status_code=101, headers=headers)) or b"")
-        await stream.send_all(b"hello from " + told["headers"]["host"].encode())
+        await stream.send_all(Frame(True, 1, b"hello from " + told["headers"]["host"].encode()).encode(masked=False))
+        reader = FrameReader(1_000_000, masked=True)
         while data := await stream.receive_some():
-            echo = told["headers"].get("authorization", "").encode() if bytes(data) == b"secret" else bytes(data)
-            await stream.send_all(echo)
+            for frame in reader.feed(bytes(data)):
+                self.messages.append(frame.data)
+                echo = (
+                    told["headers"].get("authorization", "").encode() if frame.data == b"authorization" else frame.data
+                )
+                await stream.send_all(Frame(True, frame.code, echo).encode(masked=False))
         return False
 
 

@@ -10,6 +10,8 @@ import pytest
 import trio
 from attrs import evolve
 
+from fairlead_sandbox.egress._websocket import Frame
+
 from .egress_world import (
     API,
     LIMITS,
@@ -343,7 +345,8 @@ async def test_websocket_goes_through_the_reverse_form(certificate: Certificate,
         stream = await world.connect()
         async with stream:
             upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
-            await stream.send_all(f"GET /https/{API}/ws HTTP/1.1\r\nHost: x\r\n{upgrade}".encode() + b"early")
+            frames = [Frame(True, 1, word).encode(masked=True) for word in (b"early", b"more")]
+            await stream.send_all(f"GET /https/{API}/ws HTTP/1.1\r\nHost: x\r\n{upgrade}".encode() + frames[0])
             with trio.fail_after(5):
                 head = (await read_head(stream)).lower()
                 assert b"http/1.1 101 " == head[:13]
@@ -352,7 +355,7 @@ async def test_websocket_goes_through_the_reverse_form(certificate: Certificate,
                 while not found.endswith(b"early"):
                     found += await stream.receive_some()
                 assert f"hello from {API}".encode() in found
-                await stream.send_all(b"more")
-                assert b"more" == await stream.receive_some()
+                await stream.send_all(frames[1])
+                assert b"\x81\x04more" == await stream.receive_some()
         assert "websocket" == world.decisions[0].way
         assert "websocket" == world.server.requests[0]["headers"]["upgrade"]

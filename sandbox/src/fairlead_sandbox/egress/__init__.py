@@ -1,8 +1,8 @@
 """The way out: a proxy on the host for one container or process, closed but for what the configuration grants.
 
 Floors, from low to high: `_limits`, `_decisions`, `_grants`, `_addresses`, `_client_hello`, `_veil`; `_dialer`,
-`_secrets`, `_wire`, `_head`; `_splice`, `_ways`, `_upstream`, `_headers`; `_tunnel`, `_exchange`; `_conversation`;
-`_proxy`. The guest's end is `fairlead_sandbox.inside._forward`.
+`_secrets`, `_wire`, `_head`, `_websocket`; `_splice`, `_ways`, `_upstream`, `_headers`; `_tunnel`, `_exchange`;
+`_conversation`; `_proxy`. The guest's end is `fairlead_sandbox.inside._forward`.
 """
 
 from fairlead_sandbox.egress._decisions import Decision

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 import h11
 
 from fairlead_sandbox.egress._decisions import Decision, Refusal, Way
@@ -36,7 +39,7 @@ class Conversation:
         except Refusal as refusal:
             await self._refuse(refusal)
         except Exception as error:  # noqa: BLE001  # no request may end the proxy of the others
-            await self._refuse(Refusal(500, "internal", f"a fault of the proxy: {type(error).__name__}"))
+            await self._refuse(Refusal(500, "internal", f"a fault of the proxy: {_where(error)}"))
         finally:
             if self._kept is not None:
                 await self._kept.close()
@@ -80,3 +83,11 @@ class Conversation:
             except Gone:
                 return
             await self._wire.drain()
+
+
+def _where(error: Exception) -> str:
+    """Kind and place of a fault, without its words: they may have a secret."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    places = traceback.extract_tb(error.__traceback__)[-3:]
+    return f"{type(error).__name__} at {', '.join(f'{Path(place.filename).name}:{place.lineno}' for place in places)}"

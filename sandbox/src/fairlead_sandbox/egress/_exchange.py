@@ -11,10 +11,11 @@ from fairlead_sandbox.egress._decisions import Refusal, Way
 from fairlead_sandbox.egress._head import Request, Route
 from fairlead_sandbox.egress._headers import answer_headers, body_kind, framing, is_encoded, request_headers
 from fairlead_sandbox.egress._secrets import Place
-from fairlead_sandbox.egress._splice import splice
+from fairlead_sandbox.egress._splice import Change, splice
 from fairlead_sandbox.egress._upstream import BROKEN, Answer, Upstream
 from fairlead_sandbox.egress._veil import Veil
 from fairlead_sandbox.egress._ways import Ways
+from fairlead_sandbox.egress._websocket import MessageFault, Messages
 from fairlead_sandbox.egress._wire import Gone, Idle, Wire
 
 __all__ = ["Exchange"]
@@ -41,6 +42,7 @@ class Exchange:
         self._guarded = ways.secrets.reach(route.target)
         """Secrets are granted for this host, so nothing may come back from it in a form that cannot be read here."""
         self._gone = False
+        self._problem: Refusal | None = None
 
     async def run(self) -> None:
         """Do it. `Refusal`: it was not sent, or has no good answer. `Gone`: the guest does not listen any more."""
@@ -215,21 +217,31 @@ class Exchange:
         await self._flush()
 
     async def _switch(self, upstream: Upstream, answer: Answer) -> None:
-        """From here on it is a WebSocket. Where a secret comes back over it, it is ended: frames cannot be changed."""
+        """From here on it is a WebSocket. Where secrets may go, its messages are read; elsewhere its bytes pass."""
         headers = [*answer_headers(answer, self._ways.secrets), (b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
         self._queue(h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols"))
         await self._flush()
-        veil = self._ways.secrets.veil()
+        up, down = self._changes() if self._guarded else (bytes, bytes)
+        if early := down(upstream.leftover()):
+            await self._wire.send(early)
+        await splice(self._wire, upstream.stream, self._idle, upstream.traffic, change_up=up, change_down=down)
+        if self._problem is not None:
+            raise self._problem
 
-        def look(data: bytes) -> bytes:
-            veil.feed(data)
-            if veil.found:
-                raise Gone
-            return data
+    def _changes(self) -> tuple[Change, Change]:
+        limits, veil = self._ways.limits, self._ways.secrets.veil()
+        up = Messages(lambda data: self._place(data, "websocket"), limits.placed_body_bytes, masked=True)
+        down = Messages(veil.whole, limits.message_bytes, masked=False)
+        return (lambda data: self._change(up, data)), (lambda data: self._change(down, data))
 
-        if early := upstream.leftover():
-            await self._wire.send(look(early))
-        await splice(self._wire, upstream.stream, self._idle, upstream.traffic, look_down=look)
+    def _change(self, messages: Messages, data: bytes) -> bytes:
+        try:
+            return messages.feed(data)
+        except Refusal as refusal:
+            self._problem = refusal
+        except MessageFault as fault:
+            self._problem = Refusal(400, "websocket", str(fault))
+        raise Gone
 
     def _queue(self, event: h11.Event) -> None:
         self._pending += self._http.send(event) or b""

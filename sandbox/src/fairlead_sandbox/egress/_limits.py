@@ -26,5 +26,7 @@ class EgressLimits:
     """Without a byte in either direction. Long, for a model may think and a poll may wait."""
     half_open_seconds: float = 30.0
     """The same, once the guest has closed its side of a plain request."""
-    placed_body_bytes: int = 1_048_576
+    placed_body_bytes: int = 262_144
     """The longest body in which secrets are placed; a longer one goes out as it is."""
+    message_bytes: int = 1_048_576
+    """The longest message of a WebSocket to a host that gets secrets."""

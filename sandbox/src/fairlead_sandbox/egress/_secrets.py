@@ -26,7 +26,7 @@ MAX_BASIC = 8_192
 MIN_BASE64 = 8
 """Fewer characters of base64 are found by chance."""
 
-Place = Literal["header", "path", "query", "json", "form"]
+Place = Literal["header", "path", "query", "json", "form", "websocket"]
 
 
 @frozen
@@ -36,6 +36,8 @@ class SecretGrant:
     value: str = field(repr=False)
     hosts: tuple[str, ...] = ()
     """In the grammar of grants. For none of them: the handle is refused everywhere."""
+    places: tuple[Place, ...] = ("header", "path", "query", "json", "form", "websocket")
+    """Where it may stand. Fewer are safer: in a text, a guest could have it shown to others by the host that gets it."""
 
 
 def new_handle() -> str:
@@ -45,6 +47,7 @@ def new_handle() -> str:
 
 # How the value is written so that it stays one value where it stands, whatever characters it has.
 WRITERS: dict[Place, Callable[[str], str]] = {
+    "websocket": lambda value: json.dumps(value)[1:-1],
     "header": str,
     "path": lambda value: quote(value, safe="-._~:@!$'()*,;="),
     "query": lambda value: quote(value, safe="-._~:@!$'()*,"),
@@ -57,7 +60,7 @@ class Secrets:
     """What one guest holds handles for."""
 
     def __init__(self, grants: Mapping[str, SecretGrant]) -> None:
-        self._values: dict[bytes, str] = {}
+        self._grants: dict[bytes, SecretGrant] = {}
         self._hosts: dict[bytes, Grants] = {}
         for handle, grant in grants.items():
             if not HANDLE.fullmatch(handle.encode()):
@@ -68,12 +71,14 @@ class Secrets:
                     path="secrets",
                     next_step=f"use one of {MIN_CHARS} characters or more",
                 )
-            self._values[handle.encode()] = grant.value
+            self._grants[handle.encode()] = grant
             self._hosts[handle.encode()] = Grants(grant.hosts)
-        self._veil = Veil({form: handle for handle, value in self._values.items() for form in sorted(forms(value))})
+        self._veil = Veil(
+            {form: handle for handle, grant in self._grants.items() for form in sorted(forms(grant.value))}
+        )
 
     def __bool__(self) -> bool:
-        return bool(self._values)
+        return bool(self._grants)
 
     def reach(self, target: Target) -> bool:
         """Whether any secret may be sent to that host."""
@@ -96,8 +101,8 @@ class Secrets:
         return self.place(value, "header", target, tls=tls)
 
     def _value(self, handle: bytes, where: Place, target: Target, *, tls: bool) -> str:
-        value = self._values.get(handle)
-        if value is None:
+        grant = self._grants.get(handle)
+        if grant is None:
             raise Refusal(403, "secret-unknown", "a handle in the request belongs to no secret of this plugin")
         if not self._hosts[handle].covers(target):
             raise Refusal(
@@ -106,11 +111,13 @@ class Secrets:
                 f"a secret in the request is not granted for {target}",
                 next_step="secrets go only to the hosts that the configuration names for them",
             )
+        if where not in grant.places:
+            raise Refusal(403, "secret-place", f"a secret in the request must not stand there ({where})")
         if not tls and not target.literal:
             raise Refusal(403, "secret-plain", f"a secret is not sent to {target} without TLS")
-        if where == "header" and CONTROL.search(value):
+        if where == "header" and CONTROL.search(grant.value):
             raise Refusal(403, "secret-malformed", "a secret has a line break or another control character")
-        return WRITERS[where](value)
+        return WRITERS[where](grant.value)
 
     def veil(self) -> Veil:
         """A filter that puts the handles back in place of the values, for one answer."""

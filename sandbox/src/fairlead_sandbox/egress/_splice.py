@@ -14,8 +14,8 @@ __all__ = ["Traffic", "splice"]
 
 CHUNK = 65_536
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, Gone)
-Look = Callable[[bytes], bytes]
-"""Sees each piece before it goes on, and may change it; an exception of `BROKEN` ends both directions."""
+Change = Callable[[bytes], bytes]
+"""Of each piece before it goes on; an exception of `BROKEN` ends both directions."""
 
 
 @define
@@ -32,12 +32,13 @@ async def splice(
     idle: Idle,
     traffic: Traffic,
     *,
-    look_down: Look = bytes,
+    change_up: Change = bytes,
+    change_down: Change = bytes,
 ) -> None:
     """Pass on what `wire` has read already and all that comes, until both sides have ended, one is gone, or it is idle.
 
     The end of one direction is passed on, and the other goes on: who has asked may close its side and still listen.
-    Neither stream is closed. `look_down` sees what comes from `upstream`.
+    Neither stream is closed. What the two functions give goes on instead of what came.
     """
     async with trio.open_nursery() as nursery:
 
@@ -50,13 +51,13 @@ async def splice(
             # One is broken, or it is TLS, which ends in both directions at once.
             nursery.cancel_scope.cancel()
 
-        nursery.start_soon(run, lambda: _up(wire, upstream, idle, traffic), upstream)
-        nursery.start_soon(run, lambda: _down(wire, upstream, idle, traffic, look_down), wire.stream)
+        nursery.start_soon(run, lambda: _up(wire, upstream, idle, traffic, change_up), upstream)
+        nursery.start_soon(run, lambda: _down(wire, upstream, idle, traffic, change_down), wire.stream)
 
 
-async def _up(wire: Wire, upstream: trio.abc.Stream, idle: Idle, traffic: Traffic) -> None:
+async def _up(wire: Wire, upstream: trio.abc.Stream, idle: Idle, traffic: Traffic, change: Change) -> None:
     while True:
-        if data := wire.take():
+        if data := change(wire.take()):
             await upstream.send_all(data)
             traffic.up += len(data)
             idle.touch()
@@ -64,9 +65,9 @@ async def _up(wire: Wire, upstream: trio.abc.Stream, idle: Idle, traffic: Traffi
             return
 
 
-async def _down(wire: Wire, upstream: trio.abc.Stream, idle: Idle, traffic: Traffic, look: Look) -> None:
+async def _down(wire: Wire, upstream: trio.abc.Stream, idle: Idle, traffic: Traffic, change: Change) -> None:
     while data := bytes(await upstream.receive_some(CHUNK)):
         traffic.down += len(data)
         idle.touch()
-        await wire.send(look(data))
+        await wire.send(change(data))
         idle.touch()

@@ -13,23 +13,26 @@ MIN_CHARS = 4
 
 
 class Veil:
-    """Takes pieces, gives them back with each word replaced. It holds back only what may be the beginning of a word."""
+    """Takes pieces, gives them back with each word replaced.
+
+    The end of a piece is held back, for a word may go on in the next. How much is held back depends on lengths and line
+    breaks only, never on whether it looks like the beginning of a word: a guest that can have text repeated to it would
+    else find the word letter by letter, by what comes late.
+    """
 
     def __init__(self, words: Mapping[bytes, bytes]) -> None:
         self._words = dict(words)
         longest_first = sorted(self._words, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
-        self._longest = max(map(len, longest_first), default=0)
-        self._first = frozenset(word[0] for word in longest_first)
+        self._hold = max(map(len, longest_first), default=1) - 1
+        self._ends_at_lines = not any(b"\n" in word for word in longest_first)
+        """No word has a line break, so what stands before one is whole: events and lines of JSON come at once."""
         self._held = b""
-        self.found = 0
-        """How many words were replaced."""
 
     def fresh(self) -> Veil:
         """The same for another stream."""
         other = copy.copy(self)
         other.flush()
-        other.found = 0
         return other
 
     def feed(self, data: bytes) -> bytes:
@@ -37,14 +40,17 @@ class Veil:
         if not self._words:
             return data
         whole = self._held + data
+        end = max(0, len(whole) - self._hold)
+        if self._ends_at_lines:
+            end = max(end, whole.rfind(b"\n") + 1)
         out, at = [], 0
         for match in self._pattern.finditer(whole):
             out += [whole[at : match.start()], self._words[match[0]]]
             at = match.end()
-            self.found += 1
-        keep = self._beginning(whole, at)
-        out.append(whole[at:keep])
-        self._held = whole[keep:]
+        if at < end:
+            out.append(whole[at:end])
+            at = end
+        self._held = whole[at:]
         return b"".join(out)
 
     def flush(self) -> bytes:
@@ -55,12 +61,3 @@ class Veil:
     def whole(self, data: bytes) -> bytes:
         """All of it at once."""
         return self.feed(data) + self.flush()
-
-    def _beginning(self, data: bytes, start: int) -> int:
-        """Where the longest end of `data` begins with which a word may begin."""
-        for at in range(max(start, len(data) - self._longest + 1), len(data)):
-            if data[at] in self._first:
-                end = data[at:]
-                if any(word.startswith(end) for word in self._words):
-                    return at
-        return len(data)

@@ -85,15 +85,18 @@ class _Link:
                 events |= selectors.EVENT_WRITE
         return events
 
-    def move(self) -> bool:
-        """Move what can be moved; False once it is over. What arrived before one side broke is still delivered."""
-        broken = False
+    def move(self, end: socket.socket, events: int) -> bool:
+        """Move what can be moved, now that `end` is ready; False once it is over, or one side broke."""
         for pipe in self.pipes:
-            try:
-                pipe.move()
-            except OSError:
-                broken = True
-        return not broken and not all(pipe.done for pipe in self.pipes)
+            is_ready = (events & selectors.EVENT_READ and pipe.source is end) or (
+                events & selectors.EVENT_WRITE and pipe.sink is end
+            )
+            if is_ready:
+                try:
+                    pipe.move()
+                except OSError:
+                    return False
+        return not all(pipe.done for pipe in self.pipes)
 
     def close(self) -> None:
         for end in self.ends:
@@ -123,11 +126,13 @@ class Forwarder:
         """Serve until the process ends."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         while True:
-            for key, _ in self._selector.select():
-                link = self._links.get(key.fileobj)  # type: ignore[call-overload]  # only sockets were registered
+            for key, events in self._selector.select():
+                end = key.fileobj
+                assert isinstance(end, socket.socket)
+                link = self._links.get(end)
                 if link is not None:
-                    self._serve(link)
-                elif key.fileobj is self._listener:
+                    self._serve(link, end, events)
+                elif end is self._listener:
                     self._accept()
 
     def _accept(self) -> None:
@@ -156,8 +161,8 @@ class Forwarder:
             stack.pop_all()
         return _Link(near, far)
 
-    def _serve(self, link: _Link) -> None:
-        if link.move():
+    def _serve(self, link: _Link, ready: socket.socket, events: int) -> None:
+        if link.move(ready, events):
             for end in link.ends:
                 self._watch(end, link.interest(end))
             return
@@ -171,10 +176,11 @@ class Forwarder:
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _watch(self, end: socket.socket, events: int) -> None:
-        known = end in self._selector.get_map()
-        if events and known:
-            self._selector.modify(end, events)
-        elif events:
-            self._selector.register(end, events)
-        elif known:
+        key = self._selector.get_map().get(end)
+        if key is None:
+            if events:
+                self._selector.register(end, events)
+        elif not events:
             self._selector.unregister(end)
+        elif events != key.events:
+            self._selector.modify(end, events)
