@@ -20,7 +20,7 @@ from fairlead.errors import ConfigError, InvalidResult, TurnCancelled, TurnError
 
 if TYPE_CHECKING:
     from fairlead._config import Config
-    from fairlead._contracts import Channel
+    from fairlead._contracts import Channel, Tool
     from fairlead._desk import Desk
     from fairlead._lanes import Ticket
     from fairlead._message import Address, Part
@@ -62,7 +62,7 @@ class App:
         self._observers = observers
         self._stop = trio.Event()
         self._serving = False
-        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock)
+        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock, crew.isolator)
 
     @property
     def reports(self) -> tuple[PluginReport, ...]:
@@ -73,6 +73,11 @@ class App:
     def tools(self) -> tuple[ToolSpec, ...]:
         """The tools of all agents."""
         return self._desk.engine.tools.specs()
+
+    def worker_of(self, tool: str) -> Tool | None:
+        """The worker that offers a tool: `Worker.level` says where it runs, `Worker.evidence` proves it."""
+        entry = self._desk.engine.tools.find(tool)
+        return entry.worker if entry is not None else None
 
     # -- asking
 

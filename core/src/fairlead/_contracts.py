@@ -8,8 +8,8 @@ Everything that a worker returns is untrusted: the core checks it and stamps whe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from fairlead._events import Event, Record
@@ -72,6 +72,10 @@ class Worker(ABC):
     async def check(self) -> Sequence[Finding]:
         """Say for ``fairlead doctor`` how it is, at most 10 s. It must not raise for what it finds."""
         return ()
+
+    async def evidence(self) -> Mapping[str, Any]:
+        """What proves `level`, read back now from what isolates it; empty in the host. Only isolators implement it."""
+        return {}
 
 
 # -- channels

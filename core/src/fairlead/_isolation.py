@@ -53,6 +53,9 @@ class Isolator(Worker):
         machine cannot isolate so strongly; nothing was run. `PluginLoadError`: the plugin itself failed.
         """
 
+    async def forget(self, session: str) -> None:
+        """Remove for good what plugins have kept of a session: it was erased. Nothing there is fine too."""
+
 
 def reaches(level: Isolation, floor: Isolation, fallback: Isolation | None = None) -> bool:
     """Whether a place is strong enough; the configuration's `fallback` will do instead of a container."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fairlead._contracts import Journal, SessionInfo
+    from fairlead._isolation import Isolator
     from fairlead._lanes import Lanes
     from fairlead._session import Sessions, SessionState
 
@@ -28,7 +29,15 @@ __all__ = ["SessionStore"]
 class SessionStore:
     """The sessions of the journal. What changes a session takes its place in the lane like a turn."""
 
-    def __init__(self, journal: Journal, sessions: Sessions, lanes: Lanes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        sessions: Sessions,
+        lanes: Lanes,
+        clock: Callable[[], float],
+        isolator: Isolator | None = None,
+    ) -> None:
+        self._isolator = isolator
         self._journal = journal
         self._sessions = sessions
         self._lanes = lanes
@@ -116,12 +125,14 @@ class SessionStore:
         return {"format": "fairlead-session/1", "session": session, "events": events}
 
     async def erase(self, session: str) -> bool:
-        """Remove a session for good. False where there is none."""
+        """Remove a session for good, with the files that isolated tools have made in it. False where there is none."""
         ticket = self._lanes.enter(session)
         try:
             await ticket.wait()
             erased = await self._journal.erase(session)
             self._sessions.drop(session)
+            if self._isolator is not None:
+                await self._isolator.forget(session)
             return erased
         finally:
             self._lanes.leave(ticket)

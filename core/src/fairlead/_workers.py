@@ -49,6 +49,7 @@ class Crew:
     policies: list[Policy] = field(factory=list)
     observers: list[Observer] = field(factory=list)
     reports: list[PluginReport] = field(factory=list)
+    isolator: Isolator | None = None
     opened: list[Worker] = field(factory=list)
 
     @property
@@ -105,14 +106,10 @@ async def _tables(
     placed = await _placed(crew, assigned, isolate) if assigned else {}
     tables: dict[str, list[tuple[PluginConfig, Any]]] = {"observers": [*loaded.observers]}
     for kind, table in loaded.workers.items():
-        tables[kind] = []
         for entry, made in table:
-            if not isinstance(made, Assignment):
-                tables[kind].append((entry, made))
-                continue
-            found = placed.get(id(made), {})
-            for each in (kind, "observers"):
-                tables[each] += [(entry, worker) for worker in found.get(each, ())]
+            found = placed.get(id(made), {}) if isinstance(made, Assignment) else {kind: (made,)}
+            for each, workers in found.items():
+                tables.setdefault(each, []).extend((entry, worker) for worker in workers)
     return tables
 
 
@@ -136,6 +133,7 @@ async def _placed(
         for assignment in assigned:
             _report_failure(crew, assignment.table, fault)
         return placed
+    crew.isolator = isolator
     crew.opened.append(isolator)
     async with trio.open_nursery() as nursery:
         for assignment in assigned:
