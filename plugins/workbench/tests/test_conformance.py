@@ -90,3 +90,17 @@ async def test_workspace_is_named_by_the_environment(tmp_path: Path, monkeypatch
     monkeypatch.delenv("FAIRLEAD_WORKSPACE")
     monkeypatch.chdir("/")
     assert "works in /" == (await Workbench().check())[0].detail
+
+
+async def test_current_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable that would name another."""
+    monkeypatch.delenv("FAIRLEAD_WORKSPACE", raising=False)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    (finding,) = await Workbench().check()
+    assert (False, "the current directory is gone", "set FAIRLEAD_WORKSPACE") == (
+        finding.ok,
+        finding.detail,
+        finding.next_step,
+    )

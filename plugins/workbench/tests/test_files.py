@@ -134,6 +134,14 @@ async def test_writing_more_than_the_table_allows(tmp_path: Path) -> None:
     assert b"x" * 100 == (bench.root / "b").read_bytes()
 
 
+async def test_edit_that_would_fill_the_memory_is_refused_before(bench: Bench) -> None:
+    """Ten million letters, each to become a million."""
+    bench.put("a", "x" * 10_000_000)
+    with trio.fail_after(10):
+        refusal = await bench.refusal("edit_file", path="a", old="x", new="y" * 1_000_000, all=True)
+    assert "would have 10,000,000,000,000 bytes" in refusal
+
+
 POEM = "roses are red\nviolets are blue\nsugar is sweet\n"
 
 
@@ -249,6 +257,15 @@ async def test_listing_thousands(bench: Bench) -> None:
     lines = (await bench.text("list_files")).splitlines()
     assert ("0000 (0 bytes)", "0999 (0 bytes)", 1_001) == (lines[0], lines[999], len(lines))
     assert lines[-1].startswith("[the first 1,000;")
+
+
+async def test_listing_long_names(bench: Bench) -> None:
+    """By their length as well."""
+    for number in range(900):
+        bench.put(f"{'d' * 200}/{number:04}{'x' * 200}", "")
+    text = await bench.text("list_files", pattern="*")
+    assert len(text) < 101_000
+    assert "list a directory below" in text
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)

@@ -81,9 +81,9 @@ def edit_file(workspace: Workspace, call: ToolCall, options: Options) -> str:
     """Where it was changed, with the lines around the first place."""
     given = call.arguments
     old, new = given["old"], given["new"]
+    _encoded(old, "old")
     data, info, shown = workspace.read(given["path"], options.file_bytes)
     text = _text(data, shown)
-    _encoded(old, "old")
     if old == new:
         raise Refusal("old and new are the same: nothing would change", "say what shall stand there instead")
     places = text.count(old)
@@ -95,9 +95,11 @@ def edit_file(workspace: Workspace, call: ToolCall, options: Options) -> str:
             f"old stands {places:,} times in {shown}, at the lines {numbers}; nothing was changed",
             "add lines around it until it is the only one, or say all=true",
         )
+    # Before it is made: a thousand letters, each of which becomes a million, fill the memory.
+    size = len(data) + places * (len(_encoded(new, "new")) - len(_encoded(old, "old")))
+    if size > options.file_bytes:
+        raise Refusal(f"{shown} would have {size:,} bytes, at most {options.file_bytes:,} are taken")
     edited = _encoded(text.replace(old, new), "new")
-    if len(edited) > options.file_bytes:
-        raise Refusal(f"{shown} would have {len(edited):,} bytes, at most {options.file_bytes:,} are taken")
     workspace.write(given["path"], edited, info)
     return _edited(text, old, new, shown, places)
 
@@ -146,14 +148,16 @@ def list_files(workspace: Workspace, call: ToolCall, options: Options) -> str:  
     limits = Limits()
     with workspace.locate(call.arguments.get("path", ".")) as place:
         lines: list[str] = []
+        size = 0
         above = len(place.path) + 1 if place.path else 0
         for found in walk(place, limits, deep=bool(pattern)):
             if pattern and (found.is_directory or not matches(found.place.path[above:], pattern)):
                 continue
-            if len(lines) == MAX_LISTED:
-                lines.append(f"[the first {MAX_LISTED:,}; list a directory below, or give a pattern]")
+            if len(lines) == MAX_LISTED or size > PAGE_CHARS:
+                lines.append(f"[the first {len(lines):,}; list a directory below, or give a pattern]")
                 break
             lines.append(_entry(found))
+            size += len(lines[-1]) + 1
         lines += [f"[{words}]" for words in limits.words()]
         nothing = f"No file below {place.shown} fits {pattern!r}." if pattern else f"{place.shown} is empty."
         return "\n".join(lines) or nothing

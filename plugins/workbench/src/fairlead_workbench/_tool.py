@@ -9,6 +9,7 @@ from functools import partial
 import trio
 
 from fairlead import Finding, Tool, ToolCall, ToolContext, ToolResult, ToolSpec
+from fairlead.errors import ToolError
 from fairlead_workbench import _files, _programs
 from fairlead_workbench._faults import tool_error
 from fairlead_workbench._options import Options
@@ -43,7 +44,10 @@ class Workbench(Tool):
 
     async def check(self) -> Sequence[Finding]:
         """Whether the workspace is there."""
-        root = self._root()
+        try:
+            root = self._root()
+        except ToolError as error:
+            return (Finding(self.name, ok=False, detail="the current directory is gone", next_step=error.next_step),)
         if os.access(root, os.R_OK | os.W_OK | os.X_OK):
             return (Finding(self.name, ok=True, detail=f"works in {root}"),)
         return (Finding(self.name, ok=False, detail=f"cannot write in {root}", next_step=f"mkdir -p {root}"),)
@@ -71,4 +75,8 @@ class Workbench(Tool):
             raise tool_error(refusal.problem, refusal.next_step) from None
 
     def _root(self) -> str:
-        return self._workspace or os.environ.get(VARIABLE) or os.getcwd()  # noqa: PTH109  # as the system has it
+        """Absolute. `ToolError`: it is the current directory, and that is gone."""
+        try:
+            return os.path.abspath(self._workspace or os.environ.get(VARIABLE) or ".")  # noqa: PTH100  # as text
+        except FileNotFoundError as error:
+            raise tool_error("the current directory is gone", f"set {VARIABLE}") from error

@@ -89,7 +89,8 @@ class Workspace:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
-        self._roots = {self.root, os.path.normpath(os.path.join(os.getcwd(), root))}  # noqa: PTH109, PTH118  # strings, as the system has them
+        self._roots = {self.root, os.path.normpath(root)}
+        """How absolute paths may begin: as it is, and as it was named."""
 
     @contextmanager
     def locate(self, path: str, *, make: bool = False) -> Iterator[Place]:

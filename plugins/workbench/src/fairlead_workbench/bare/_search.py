@@ -23,7 +23,7 @@ from ._places import Place, Refusal, Workspace, read_regular
 
 __all__ = ["main"]
 
-MEMORY = 1 << 30
+MEMORY = 400 << 20
 """Bytes of address space: a pattern such as ``((a{9999}){9999}){9999}`` asks for more."""
 LEFT_OUT = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv"})
 """Directories that hold what nobody wrote here; one that the path itself names is searched."""
