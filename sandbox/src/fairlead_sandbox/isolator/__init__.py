@@ -5,6 +5,8 @@ and its way out), `_volumes` (the files of sessions), `_containers` (the engine 
 `_tools` (tools in sandboxes), `_guests` (whole plugins in a process or container), `_isolator`.
 """
 
+from fairlead_sandbox.isolator._containers import PROJECT
 from fairlead_sandbox.isolator._isolator import SandboxIsolator, make
+from fairlead_sandbox.isolator._walls import Places, Walls
 
-__all__ = ["SandboxIsolator", "make"]
+__all__ = ["PROJECT", "Places", "SandboxIsolator", "Walls", "make"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, fields, frozen
+from attrs import fields, frozen
 
 import fairlead_sandbox.inside
 from fairlead.config import Config
@@ -74,12 +75,14 @@ class Places:
 
     data: Path
     """The app's data directory, absolute."""
-    run: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="fairlead-")).resolve())
+    run: Path
     """For sockets, whose paths must be short; removed at the end."""
 
     @classmethod
     def of(cls, config: Config) -> Places:
-        return cls(config.data_dir.expanduser().resolve())
+        """Nothing is made yet."""
+        run = Path(tempfile.gettempdir()).resolve() / f"fairlead-{secrets.token_hex(6)}"
+        return cls(config.data_dir.expanduser().resolve(), run)
 
     @property
     def cache(self) -> Path:
@@ -114,4 +117,5 @@ class Places:
     def prepare(self) -> None:
         for place in (self.cache, self.states, self.work, self.volumes):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.run.mkdir(mode=0o700)
         self.run.chmod(0o711)  # guests of other users go through it to their own sockets
