@@ -85,7 +85,7 @@ class LineChannel(Channel):
             server.close()
             if self._goodbye:
                 # A library says goodbye to its server here: with a second cancellation it could not.
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # real time: a process of its own has no other clock
                 Path(self._goodbye).write_text("goodbye")
 
     async def _obey(self, writer: asyncio.StreamWriter, said: Any, inbox: Inbox) -> None:

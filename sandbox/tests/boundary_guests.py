@@ -70,6 +70,7 @@ class Started:
     def __init__(self, process: trio.Process) -> None:
         self.process = process
         self.pipes = Pipes(process)
+        self.peer: Peer | None = None
         self.last = b""
         self.ended = trio.Event()
 
@@ -111,7 +112,9 @@ class Launcher:
         started = Started(process)
         self.started.append(started)
         self._nursery.start_soon(started.watch)
-        peer = Peer(started.pipes, serve=self.plugin.serve, on_stuck=process.kill, last_words=started.words)
+        peer = started.peer = Peer(
+            started.pipes, serve=self.plugin.serve, on_stuck=process.kill, last_words=started.words
+        )
         self._nursery.start_soon(peer.run)
         await self.plugin.prepare(peer)
         return peer
@@ -155,9 +158,9 @@ async def launching() -> AsyncIterator[Callable[..., Launcher]]:
         finally:
             with trio.CancelScope(shield=True):
                 started = [each for launcher in made for each in launcher.started]
-                for launcher in made:
-                    if launcher.peer is not None:
-                        await launcher.peer.aclose()
+                for each in started:
+                    if each.peer is not None:
+                        await each.peer.aclose()
                 with trio.move_on_after(5) as scope:
                     for each in started:
                         await each.ended.wait()

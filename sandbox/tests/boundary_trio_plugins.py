@@ -128,6 +128,10 @@ def answer(request: ModelRequest) -> Any:
         return f"the tool said {last.text}"
     if request.tools and "2 + 3" in last.text:
         return calls(("add", {"a": 2, "b": 3}), text="let me see")
+    if last.text == "leave":
+        os._exit(9)
+    if last.text.startswith("say "):
+        return last.text.removeprefix("say ")
     if last.text.startswith("use "):
         return calls((last.text.removeprefix("use "), {}))
     return "hello, this is a script"
@@ -200,6 +204,11 @@ class OddTool(Tool):
             await trio.sleep_forever()
         finally:
             self.cancelled += 1
+
+    async def _spin(self, call: ToolCall, context: ToolContext) -> str:
+        await context.progress("spinning")
+        while True:
+            pass
 
     async def _stubborn(self, call: ToolCall, context: ToolContext) -> str:
         with trio.CancelScope(shield=True):

@@ -25,6 +25,7 @@ from fairlead_sandbox.boundary import GUEST, Call, Peer
 from fairlead_sandbox.guest._fds import FdStream
 from fairlead_sandbox.guest._loading import load_workers
 from fairlead_sandbox.guest._operations import facts_of, operation_of
+from fairlead_sandbox.inside import _forward
 from fairlead_sandbox.inside._frames import HEAD_BYTES, decode
 
 __all__ = ["main"]
@@ -57,6 +58,8 @@ class Guest:
         """Answer one call of the host."""
         if op == "hello":
             return self._greet(args)
+        if op == "ping":
+            return None  # that it comes back says that the event loop is not blocked
         if op == "describe":
             return {"workers": [self._told(place) for place in range(len(self.hosted))]}
         hosted = self.hosted[args["worker"]]
@@ -77,6 +80,7 @@ class Guest:
         if self.greeted:
             raise PluginLoadError("the plugin is loaded already")
         self.greeted = True
+        _open_way_out(hello.get("egress"))
         self.hosted = [Hosted(kind, worker) for kind, worker in load_workers(hello)]
         return {"protocol": PROTOCOL, "pid": os.getpid(), "python": sys.version.split()[0]}
 
@@ -96,6 +100,13 @@ class Guest:
                     await hosted.worker.close()
                 except Exception:  # noqa: BLE001  # the words are for whoever reads the end of standard error
                     traceback.print_exc()
+
+
+def _open_way_out(egress: Mapping[str, Any] | None) -> None:
+    """Lead the libraries of the plugin, which know only of proxies on a port, to the host's socket."""
+    if egress:
+        port = _forward.start(egress["socket"], port=0)
+        os.environ |= _forward.variables(port)
 
 
 def main(read_fd: int, write_fd: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
@@ -13,11 +13,6 @@ from fairlead.types import Boundary, Isolation
 from fairlead_sandbox.boundary import Call, Peer
 from fairlead_sandbox.errors import SandboxError
 from fairlead_sandbox.remote._data import parsed, parsed_list
-
-if TYPE_CHECKING:
-    from fairlead import Channel, Memory, Observer, Policy, Provider, Tool
-
-    Worker = Channel | Memory | Observer | Policy | Provider | Tool
 
 __all__ = ["Facts", "Far", "RemotePlugin", "options_for_guest"]
 
@@ -109,8 +104,14 @@ class RemotePlugin:
                     raise self._broken(f"after a restart {each.name!r} is another one than before")
         self._peer = peer
 
-    async def workers(self) -> Mapping[str, Sequence[Worker]]:
+    async def ping(self, peer: Peer) -> None:
+        """Ask the process for nothing: it answers unless its event loop is blocked."""
+        await peer.call("ping")
+
+    async def workers(self) -> Mapping[str, Sequence[Any]]:
         """The plugin's workers by kind, ``observers`` among them: made, named, not yet opened.
+
+        They are proxies: subclasses of `fairlead.Channel` and so on, in the plugin's order.
 
         Raises what `link` raises.
         """

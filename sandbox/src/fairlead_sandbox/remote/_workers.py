@@ -88,6 +88,11 @@ class _Remote:
         except SandboxError as error:
             return (Finding(self._far.plugin.subject, ok=False, detail=error.problem, next_step="fairlead doctor"),)
 
+    async def evidence(self) -> Mapping[str, Any]:
+        """What proves where it runs. Raises what `RemotePlugin.link` raises."""
+        await self._far.plugin.link()
+        return dict(self._far.plugin.evidence())
+
 
 class RemoteChannel(_Remote, Channel):
     """A channel that runs elsewhere."""
@@ -167,15 +172,17 @@ class RemoteTool(_Remote, Tool):
 
     async def call(self, call: ToolCall, context: ToolContext) -> ToolResult | str:
         """Do it there. The result carries the evidence of where that was, which the plugin cannot set."""
+        peer = await self._far.plugin.link()
+        evidence = dict(self._far.plugin.evidence())  # now: the process may be another one when the answer is here
         args = {
+            "worker": self._far.number,
             "call": unstructure(call),
             "session": context.session,
             "principal": unstructure(context.principal) if context.principal is not None else None,
             "recall": context.recall is not None,
             "now": context.now(),
         }
-        raw = await self._far.call("tool.call", args, services=_Services(context).serve)
-        evidence = dict(self._far.plugin.evidence())
+        raw = await peer.call("tool.call", args, services=_Services(context).serve)
         if type(raw) is str:
             return ToolResult(call.id, call.tool, (Text(raw),), evidence=evidence) if evidence else raw
         if type(raw) is dict:
