@@ -34,10 +34,13 @@ AGAIN = 0.005
 class Running(Protocol):
     """Code outside of the host that runs: a process of its own, or a container."""
 
-    stream: anyio.abc.ByteStream
-    """Its standard input and output."""
-    evidence: Mapping[str, Any]
-    """What really isolates it, read back from the kernel or the engine."""
+    @property
+    def stream(self) -> anyio.abc.ByteStream:
+        """Its standard input and output."""
+
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """What really isolates it, read back from the kernel or the engine."""
 
     async def kill(self) -> None:
         """End it at once, and everything that it started. Idempotent; gone within 2 s."""
@@ -148,7 +151,7 @@ class PluginProcess:
 
     async def kill(self) -> None:
         """See `Running.kill`. After 2 s it gives up waiting; what then still lives is held by the kernel."""
-        self._killing = True
+        self._killing = self._killing or self._popen.poll() is None
         with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE):
             await self._slay()
             await self._ended.wait()
