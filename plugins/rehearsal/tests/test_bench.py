@@ -194,6 +194,14 @@ TEXTS: dict[str, Read] = {
     "say run `ls`": [("say", "run `ls`")],
     "say:\n```\nx\n```": [("unknown", "say: (a block of 2 characters)")],
     "use python": [("use", {})],
+    "use `calculate` please": [("unknown", "use `calculate` please")],
+    "Command: attack at dawn.": [("unknown", "Command: attack at dawn.")],
+    "run the command: ls -la": [("shell", {"command": "ls -la"})],
+    "run this in the shell: ls -la": [("shell", {"command": "ls -la"})],
+    "run this with python: print(1)": [("python", {"code": "print(1)"})],
+    "write the report: all is well": [("unknown", "write the report: all is well")],
+    "write the file report: all is well": [("write_file", {"path": "report", "content": "all is well"})],
+    "read 1.txt": [("read_file", {"path": "1.txt"})],
     "use python for it": [("unknown", "use python for it")],
 }
 

@@ -13,36 +13,26 @@ MAX_CHARS = 2_000
 """Of a request in words; literal code and text may be longer."""
 PYTHON = ("python", "python3", "py")
 SHELL = ("shell", "bash", "sh", "console", "terminal")
+RUN = r"(?:run|execute|try)"
+PYTHON_HEAD = (
+    r"(?:use |in |with )?python3?",
+    rf"{RUN} (?:this |the following )?(?:in |with )?python3?(?: code| program| script)?",
+    rf"{RUN} (?:this|the following)(?: code)? (?:in|with) python3?",
+)
+SHELL_HEAD = (
+    r"(?:use the |in the )?(?:shell|bash)",
+    rf"{RUN} (?:this |the following |the )?(?:shell |bash )?command",
+    rf"{RUN} (?:this |the following )?in (?:the )?(?:shell|bash|terminal)",
+)
 HEADS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (
-        "python",
-        re.compile(
-            r"(?:(?:run|execute|use|try) )?(?:this |the following )?(?:in |with )?python3?(?: code| program| script)?:",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "python",
-        re.compile(r"(?:run|execute|try) (?:this|the following)(?: code)? (?:in|with) python3?:", re.IGNORECASE),
-    ),
-    (
-        "shell",
-        re.compile(
-            r"(?:(?:run|execute|use|try) )?(?:this |the following )?(?:in |with )?(?:the )?"
-            r"(?:shell|bash|command|terminal)(?: command)?:",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "shell",
-        re.compile(r"(?:run|execute|try) (?:this|the following) in (?:the )?(?:shell|bash|terminal):", re.IGNORECASE),
-    ),
+    ("python", re.compile(f"(?:{'|'.join(PYTHON_HEAD)}):", re.IGNORECASE)),
+    ("shell", re.compile(f"(?:{'|'.join(SHELL_HEAD)}):", re.IGNORECASE)),
 )
 """What stands before literal code."""
 FILE = r"(`[^`\s]{1,500}`|[^\s:`]{1,500})"
-WRITE = re.compile(rf"(?:write|create|save)(?: to| into)?(?: the| a)?(?: file)? {FILE}:", re.IGNORECASE)
+WRITE = re.compile(rf"(?:write|create|save)(?: to| into)?(?: the| a)?( file)? {FILE}:", re.IGNORECASE)
 WRITE_TO = re.compile(
-    rf"(?:write|save|put) (?:`([^`]{{1,2000}})`|\"([^\"]{{1,2000}})\") (?:to|into|in)(?: the file)? {FILE}",
+    rf"(?:write|save|put) (?:`([^`]{{1,2000}})`|\"([^\"]{{1,2000}})\") (?:to|into|in)( the file)? {FILE}",
     re.IGNORECASE,
 )
 SPAN = re.compile(
@@ -91,16 +81,16 @@ def read_literal(line: str, below: str = "") -> Wish | None:
     for kind, head in HEADS:
         if found := head.match(line):
             return _run(kind, line[found.end() :].strip() or below.strip("\n"))
-    if found := WRITE.match(line):
-        name, text = _bare(found[1]), line[found.end() :].strip() or below
+    if (found := WRITE.match(line)) and (found[1] or _is_file(found[2])):
+        name, text = _bare(found[2]), line[found.end() :].strip() or below
         return Wish("write_file", line[: found.end()].rstrip(":"), {"path": name, "content": text}) if text else None
     return None
 
 
 def read_block(language: str, block: str, lead: str) -> Wish:
     """A fenced block, and the line before it: code to run, or the text of a file."""
-    if found := WRITE.fullmatch(lead):
-        return Wish("write_file", lead.rstrip(":"), {"path": _bare(found[1]), "content": block})
+    if (found := WRITE.fullmatch(lead)) and (found[1] or _is_file(found[2])):
+        return Wish("write_file", lead.rstrip(":"), {"path": _bare(found[2]), "content": block})
     words = frozenset(re.findall(r"[a-z]+", lead.lower()))
     kind: Kind | None = "python" if language in PYTHON else "shell" if language in SHELL else None
     if kind is None and not language:
@@ -130,8 +120,8 @@ def _read_span(text: str) -> Wish | None:
     """``run `ls -la```, ``use python to run `1 + 1```."""
     found = SPAN.fullmatch(text)
     tail = WHERE.fullmatch(found[3].rstrip("?!. ")) if found else None
-    if found is None or tail is None:
-        return None
+    if found is None or tail is None or (text[:3].lower() == "use" and not (found[1] or tail[1])):
+        return None  # "use `x`": what for?
     where = (found[1] or tail[1] or "shell").lower()
     return _run("python" if where.startswith("python") else "shell", found[2])
 
@@ -164,17 +154,17 @@ def _read_files(text: str) -> Wish | None:
         return Wish("list_files", text, {key: value for key, value in named.items() if value})
     if found := SEARCH.fullmatch(text) or SEARCH_IN.fullmatch(text):
         return Wish("search_files", text, {"pattern": _pattern(found[1])})
-    if found := WRITE_TO.fullmatch(text):
-        return Wish("write_file", f"write to {found[3]}", {"path": _bare(found[3]), "content": found[1] or found[2]})
+    if (found := WRITE_TO.fullmatch(text)) and (found[3] or _is_file(found[4])):
+        return Wish("write_file", f"write to {found[4]}", {"path": _bare(found[4]), "content": found[1] or found[2]})
     if (found := READ.fullmatch(text)) and (found[2] or found[3] or _is_file(found[4])):
         return Wish("read_file", text, {"path": _bare(found[4])})
     return None
 
 
 def _is_file(word: str) -> bool:
-    """A name that only a file has: with a dot or a slash inside, or between ticks."""
+    """A name that only a file has: with a dot or a slash and a letter, or between ticks."""
     inner = word.strip(".")
-    return word.startswith("`") or ("/" in inner and len(inner) > 1) or ("." in inner and not inner[0].isdigit())
+    return word.startswith("`") or (("/" in inner or "." in inner) and any(char.isalpha() for char in inner))
 
 
 def _pattern(words: str) -> str:
