@@ -157,6 +157,7 @@ TEXTS: dict[str, Read] = {
         ("calculate", {"expression": "2 + 2"}),
     ],
     "What does this do?\n```python\nprint(1)\n```": [("unknown", "What does this do? (python of 9 characters)")],
+    "Don't run this:\n```python\nprint(1)\n```": [("unknown", "Don't run this: (python of 9 characters)")],
     "run:\n```sh\nls -la\nexit 3": [("shell", {"command": "ls -la\nexit 3"})],
     "run `ls -la`": [("shell", {"command": "ls -la"})],
     "use the shell to run `ls -la; echo a, and b. c` please.": [("shell", {"command": "ls -la; echo a, and b. c"})],

@@ -73,6 +73,7 @@ VERBS = re.compile(
 )
 RUN_WORDS = word_set("run execute evaluate try use using python shell bash command compute start")
 """In the line before a block: that it is meant to be run."""
+NOT_WORDS = word_set("not don never without dont")
 SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
@@ -95,7 +96,8 @@ def read_block(language: str, block: str, lead: str) -> Wish:
     kind: Kind | None = "python" if language in PYTHON else "shell" if language in SHELL else None
     if kind is None and not language:
         kind = "python" if "python" in words else "shell" if words & {"shell", "bash", "command"} else None
-    wish = _run(kind, block.strip("\n")) if kind is not None and (not lead or words & RUN_WORDS) else None
+    meant = not lead or (words & RUN_WORDS and not words & NOT_WORDS)
+    wish = _run(kind, block.strip("\n")) if kind is not None and meant else None
     return wish or Wish("unknown", f"{lead} ({language or 'a block'} of {len(block)} characters)".strip())
 
 
