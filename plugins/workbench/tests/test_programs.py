@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,7 @@ LEFT_BEHIND = {
     "that ignores signals": "(trap '' HUP TERM INT; sleep 1000) & echo $!",
     "with job control": "set -m; sleep 1000 & echo $!",
     "in a session of its own": "setsid sh -c 'echo $$; exec sleep 1000' & wait $!; true",
-    "that is a daemon": "python3 -c 'import os,sys\nif os.fork(): os._exit(0)\nos.setsid()\n"
+    "that is a daemon": f"{sys.executable} -c 'import os,sys\nif os.fork(): os._exit(0)\nos.setsid()\n"
     'if os.fork(): os._exit(0)\nprint(os.getpid(),flush=True)\nos.execlp("sleep","sleep","1000")\'; sleep 0.5',
     "that is stopped": "sleep 1000 & kill -STOP $!; echo $!",
 }
