@@ -73,10 +73,16 @@ async def test_check_of_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
     assert all("ls -la" in finding.next_step for finding in findings)
 
 
+MANY_KEYS = """
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 20000)
+INSERT INTO keys SELECT CAST(n AS BLOB), n FROM numbers
+"""
+
+
 async def test_check_gives_up_on_a_file_that_is_too_large(tmp_path: Path) -> None:
     """No time at all: the check ends, and says so."""
     async with opened(tmp_path) as memory:
-        await memory.journal.append("s", 0, [said("x" * 500)] * 5000, pending=True)
+        await memory.writer.do(lambda connection: connection.execute(MANY_KEYS).fetchall())
         finding = check_file(memory.path, 0.0)
     assert finding.ok
     assert "too large" in finding.detail

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
+from fairlead_sqlite._clerk import Request
 
 from .opened import OpenMemory, grouped, opened, said, started, texts
 
@@ -172,6 +173,32 @@ async def test_waiter_is_not_woken_for_one_who_left(tmp_path: Path) -> None:
             second.set()
         assert [True] == done
     assert [True, False] == abandoned
+
+
+def wait_for(gate: threading.Event, _: object) -> bool:
+    return gate.wait(10)
+
+
+def announce(event: threading.Event, _: object) -> None:
+    event.set()
+
+
+async def test_waiter_may_leave_in_the_moment_in_which_it_is_done(tmp_path: Path) -> None:
+    """It is cancelled and rung for in one pass of the loop, which comes to either first."""
+    async with opened(tmp_path) as memory:
+        for _ in range(20):  # the loop's order is by chance
+            gate, rung = threading.Event(), threading.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(memory.writer.do, partial(wait_for, gate))
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(memory.writer.do, lambda _: None)
+                nursery.start_soon(memory.writer.do, lambda _: None)
+                await trio.testing.wait_all_tasks_blocked()
+                memory.writer._door.leave(Request(partial(announce, rung)))  # noqa: SLF001  # nobody waits for it
+                gate.set()
+                assert rung.wait(10)
+                nursery.cancel_scope.cancel()
+        assert not memory.writer.abandoned
 
 
 async def test_what_was_asked_before_close_is_written(tmp_path: Path) -> None:

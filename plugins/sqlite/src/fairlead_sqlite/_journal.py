@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -21,8 +21,12 @@ from fairlead_sqlite._writing import Append, Row, Writer
 
 __all__ = ["SqliteJournal"]
 
-EVENTS_AT_ONCE = 64
-"""Events that one step reads: with bodies of 13 MB (a message of 10 MB in base64) still under SQLite's 1 GB a value."""
+ROWS_AT_ONCE = 64
+"""That one step reads: with 13 MB in each (a message of 10 MB in base64) still under SQLite's 1 GB a value."""
+EVENTS_A_ROW = 64
+"""Of an append that brings more, as a fork does; they are encoded before other tasks get their turn."""
+BYTES_A_ROW = 100_000
+"""Of an append that brings more, unless one event is larger."""
 CHARS_AT_ONCE = 100_000
 """JSON that is decoded before other tasks get their turn: about 1 ms."""
 
@@ -58,18 +62,20 @@ class SqliteJournal(Journal):
             owner = next((event.owner for event in events if isinstance(event, SessionStarted)), "")
         instance = self._instance.id if pending else None
         keys: dict[bytes, str] = {}
+        hashes: list[bytes] = []
         rows: list[Row] = []
-        for version, event in enumerate(events, expected_version):
-            hashed = None
-            if isinstance(event, MessageAccepted) and event.key:
-                keys[hashed := key_hash(event.key)] = event.key
-            rows.append((session, version, pending, instance, owner, now, hashed, encode_event(event)))
-            if len(rows) % EVENTS_AT_ONCE == 0:
+        version = expected_version
+        for lines in _encoded(events, keys, hashes):
+            if rows:
                 await trio.lowlevel.checkpoint()
+            hashed = hashes.pop() if hashes else None
+            rows.append((session, version, pending, instance, owner, now, hashed, b"\n".join(lines), len(lines)))
+            version += len(lines)
         if not rows:
-            rows.append((session, expected_version, pending, instance, owner, now, None, None))
+            rows.append((session, version, pending, instance, owner, now, None, None, 0))
+        rows += [(session, version, pending, instance, owner, now, hashed, None, 0) for hashed in hashes]
         append = Append(_no_work, session=session, expected=expected_version, rows=rows, keys=keys)
-        await self._writer.ask(append)
+        await self._writer.append(append)
         return expected_version + len(events)
 
     async def read(self, session: str, after: int = 0) -> Sequence[Record]:
@@ -120,6 +126,24 @@ class SqliteJournal(Journal):
             await self._writer.do(_no_work)
 
 
+def _encoded(events: Sequence[Event], keys: dict[bytes, str], hashes: list[bytes]) -> Iterator[list[bytes]]:
+    """The lines of one row after the other. The keys of the messages in them and their hashes are added."""
+    lines: list[bytes] = []
+    size = 0
+    for event in events:
+        if isinstance(event, MessageAccepted) and event.key:
+            hashes.append(key_hash(event.key))
+            keys[hashes[-1]] = event.key
+        line = encode_event(event)
+        lines.append(line)
+        size += len(line)
+        if len(lines) == EVENTS_A_ROW or size > BYTES_A_ROW:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
+
+
 def key_hash(key: str) -> bytes:
     """What is kept of a key, also after its session is erased."""
     return hashlib.blake2b(key.encode(), digest_size=16).digest()
@@ -132,17 +156,17 @@ def _no_work(_: apsw.Connection) -> int:
 def _lines(connection: apsw.Connection, session: str, after: int) -> list[str]:
     """The events as they were encoded; many in a step, for each gives the interpreter's lock away."""
     lines: list[str] = []
-    step = EVENTS_AT_ONCE
+    step = ROWS_AT_ONCE
     connection.execute("BEGIN")
     try:
         num = connection.execute("SELECT num FROM sessions WHERE id = ?", (session,)).get
         while num is not None:
             start = after + len(lines)
             try:
-                joined = connection.execute(
-                    "SELECT group_concat(body, char(10) ORDER BY version) FROM events"
-                    " WHERE num = ? AND version > ? AND version <= ?",
-                    (num, start, start + step),
+                joined, last = connection.execute(
+                    "SELECT group_concat(body, char(10) ORDER BY version), max(version) FROM"
+                    " (SELECT body, version FROM events WHERE num = ? AND version > ? ORDER BY version LIMIT ?)",
+                    (num, start, step),
                 ).get
             except apsw.TooBigError:
                 if step == 1:
@@ -151,7 +175,8 @@ def _lines(connection: apsw.Connection, session: str, after: int) -> list[str]:
                 continue
             if joined is None:
                 break
-            lines += joined.split("\n")
+            found = joined.split("\n")
+            lines += found[start - (last - len(found)) :]  # a row may begin before what is asked for
     finally:
         connection.execute("COMMIT")
     return lines

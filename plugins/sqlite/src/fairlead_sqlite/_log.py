@@ -43,13 +43,21 @@ class Log:
             self._inode, self._size = found.st_ino, found.st_size
         connection.set_wal_hook(self._committed)
 
+    @property
+    def is_untidy(self) -> bool:
+        """Whether the last commits have left something to be done."""
+        return self._pages >= CHECKPOINT_PAGES or self._is_short
+
+    @property
+    def _is_short(self) -> bool:
+        return self._inode != 0 and (self._pages + AHEAD_PAGES) * self._page_bytes > self._size
+
     def tidy(self, connection: apsw.Connection) -> None:
-        """What the last commits have left to be done. `apsw.Error`: it failed; nothing that was written is lost."""
-        pages = self._pages
-        if pages >= CHECKPOINT_PAGES:
+        """Do it. `apsw.Error`: it failed; nothing that was written is lost."""
+        if self._pages >= CHECKPOINT_PAGES:
             self._pages = 0
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        elif self._inode and (pages + AHEAD_PAGES) * self._page_bytes > self._size:
+        elif self._is_short:
             self._lengthen(connection)
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:

@@ -13,7 +13,7 @@ __all__ = ["APPLICATION_ID", "ROW_WIDTH", "STEPS"]
 APPLICATION_ID = 0x466C6431
 """``Fld1``: marks a file as ours (https://www.sqlite.org/fileformat2.html#application_id)."""
 
-ROW_WIDTH = 8
+ROW_WIDTH = 9
 """Columns of the view `appends`."""
 
 _JOURNAL = """
@@ -32,8 +32,8 @@ CREATE INDEX sessions_by_owner ON sessions(owner) WHERE owner <> '';  -- who has
 CREATE TABLE events (
   place INTEGER PRIMARY KEY,
   num INTEGER NOT NULL,
-  version INTEGER NOT NULL,
-  body BLOB NOT NULL                      -- one line of JSON; zeros once it is erased
+  version INTEGER NOT NULL,               -- of the last event in it
+  body BLOB NOT NULL                      -- the events of one append, a line of JSON each; zeros once it is erased
 ) STRICT;
 CREATE UNIQUE INDEX events_by_session ON events(num, version);
 
@@ -42,24 +42,24 @@ CREATE TABLE keys (
   num INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row for each event to append. As one INSERT of many rows is one transaction and one call of SQLite, the writer
--- takes and gives the interpreter's lock once a group, not once a row.
+-- One row for each append, more for a large one and for each further key. As one INSERT of many rows is one transaction
+-- and one call of SQLite, the writer takes and gives the interpreter's lock once a group, not once a row.
 CREATE VIEW appends AS SELECT
   NULL AS session, NULL AS expected, NULL AS pending, NULL AS instance, NULL AS owner, NULL AS at, NULL AS hash,
-  NULL AS body;
+  NULL AS body, NULL AS events;           -- how many there are in the body
 CREATE TRIGGER append INSTEAD OF INSERT ON appends WHEN NEW.session IS NOT NULL BEGIN
   SELECT RAISE(ABORT, 'version')
     WHERE NEW.expected <> COALESCE((SELECT version FROM sessions WHERE id = NEW.session), 0);
   -- Not an upsert: with AUTOINCREMENT that takes a number also where it then updates, and writes a page for it.
   INSERT INTO sessions (id, version, pending, instance, owner, created, updated)
-    SELECT NEW.session, 1, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
+    SELECT NEW.session, NEW.events, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
     WHERE NEW.expected = 0 AND NEW.body IS NOT NULL;
   UPDATE sessions SET
-      version = version + (NEW.body IS NOT NULL), pending = NEW.pending, instance = NEW.instance, updated = NEW.at
+      version = version + NEW.events, pending = NEW.pending, instance = NEW.instance, updated = NEW.at
     WHERE id = NEW.session AND NEW.expected > 0;
   INSERT INTO keys SELECT NEW.hash, num FROM sessions WHERE id = NEW.session AND NEW.hash IS NOT NULL;
   INSERT INTO events (num, version, body)
-    SELECT num, NEW.expected + 1, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
+    SELECT num, NEW.expected + NEW.events, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
 END;
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,10 @@ __all__ = ["Append", "Writer"]
 Row = tuple[object, ...]
 MOST_ROWS = 256
 """Of one statement: its text (4.6 kB) fits apsw's cache of statements, its parameters SQLite's limit of 32,766."""
+PATIENCE_SECONDS = 0.0005
+"""For which the loop stands still for one append: as long as for decoding 50 kB of JSON."""
+QUICK_APPENDS = 16
+"""In a row, after one that was not, before the loop stands still for one again."""
 
 
 @define(eq=False)
@@ -40,7 +45,22 @@ class Writer(Clerk):
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self._log = Log(path, busy_seconds)
+        self.patience = PATIENCE_SECONDS
+        """In seconds: an append that takes less is a quick one."""
+        self._quick = QUICK_APPENDS
+        self._untidy = False
         super().__init__(path, busy_seconds, self._open)
+
+    async def append(self, append: Append) -> None:
+        """Wait until it is written; raises its error.
+
+        The loop stands still for one that is alone, where the last ones were quick. So a disk that grows slow has it
+        stand still once, for `patience` at most, and not again until it is quick.
+        """
+        stands = self._quick >= QUICK_APPENDS and not self._untidy
+        await self.ask(append, self.patience if stands else 0.0)
+
+    # -- in the thread
 
     def _open(self, path: Path, busy_seconds: float) -> apsw.Connection:
         connection = open_writing(path, busy_seconds)
@@ -50,8 +70,7 @@ class Writer(Clerk):
     def work_off(self, batch: Sequence[Request[object]]) -> None:
         first = batch[0] if len(batch) == 1 else None
         if isinstance(first, Append):  # the usual case, and the one where the way there counts
-            self._append([first])
-            self.wake([first])
+            self._append_and_wake([first])
         else:
             self._work_off_many(batch)
         self._tidy()
@@ -62,8 +81,15 @@ class Writer(Clerk):
                 super().work_off(list(requests))
                 continue
             for group in groups(request for request in requests if isinstance(request, Append)):
-                self._append(group)
-                self.wake(group)
+                self._append_and_wake(group)
+
+    def _append_and_wake(self, group: Sequence[Append]) -> None:
+        started = time.perf_counter()
+        self._append(group)
+        took = time.perf_counter() - started
+        self._quick = self._quick + 1 if took < self.patience else 0
+        self._untidy = self._log.is_untidy  # before anybody is woken, who may append again at once
+        self.wake(group)
 
     def _tidy(self) -> None:
         """After those who waited were woken. Errors are nobody's: where they matter, the next request meets them."""
@@ -72,6 +98,7 @@ class Writer(Clerk):
                 self._log.tidy(self._connection)
             except apsw.Error as error:
                 self.fail([], error)
+        self._untidy = False
 
     def _append(self, group: Sequence[Append]) -> None:
         try:
