@@ -37,7 +37,7 @@ class SecretGrant:
     hosts: tuple[str, ...] = ()
     """In the grammar of grants. For none of them: the handle is refused everywhere."""
     places: tuple[Place, ...] = ("header", "path", "query", "json", "form", "websocket")
-    """Where it may stand. Fewer are safer: in a text, a guest could have it shown to others by the host that gets it."""
+    """Where it may stand. Fewer are safer: in a text, a guest could have the host show it to others."""
 
 
 def new_handle() -> str:
