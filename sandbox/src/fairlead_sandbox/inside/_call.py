@@ -15,22 +15,23 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ._frames import HEAD_BYTES, FrameError, FrameReader, encode
+from ._frames import HEAD_BYTES, FrameError, encode
 from ._kernel import Identities, become_call, limit, offer_to_oom_killer
 
 __all__ = ["run_call"]
 
-MAX_FRAME = 64 * 1024 * 1024
 TRACE = 8_192
 """Characters of a traceback."""
 
 
-def run_call(fork: Mapping[str, Any], files: list[int], who: Identities, plugins: Any) -> NoReturn:
-    """Do the call that comes over the first of `files`; the others become standard output and error."""
+def run_call(files: list[int], who: Identities, plugins: Any) -> NoReturn:
+    """Get ready, wait for the one order, and do it.
+
+    `files`: the channel, over which it comes and its result goes; standard output; standard error.
+    """
     channel = socket.socket(fileno=files[0])
-    _take_place(fork, files, who)
-    order = _order(channel)
-    answer = _answer(channel, order, fork["work"], plugins)
+    _take_place(files, who)
+    answer = _answer(channel, plugins)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -39,40 +40,34 @@ def run_call(fork: Mapping[str, Any], files: list[int], who: Identities, plugins
     os._exit(0)
 
 
-def _take_place(fork: Mapping[str, Any], files: list[int], who: Identities) -> None:
+def _take_place(files: list[int], who: Identities) -> None:
+    """All that needs no order, so that a call which comes later does not wait for it."""
     os.setsid()
     os.dup2(files[1], 1)
     os.dup2(files[2], 2)
     for fd in files[1:]:
         os.close(fd)
     become_call(who)
-    limit(fork["limits"])
     offer_to_oom_killer()
     os.umask(0o022)
-    os.environ.update(fork["environment"])
-    os.chdir(fork["work"])
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are what the interpreter made
 
 
-def _order(channel: socket.socket) -> dict[str, Any]:
-    reader = FrameReader(MAX_FRAME)
-    while True:
-        data = channel.recv(65536)
-        if not data:
-            os._exit(74)
-        if frames := reader.feed(data):
-            return frames[0]
+def _obey(order: Mapping[str, Any]) -> None:
+    limit(order["limits"])
+    os.environ.update(order["environment"])
+    os.chdir(order["work"])
 
 
-def _answer(channel: socket.socket, order: dict[str, Any], work: str, plugins: Any) -> bytes:
+def _answer(channel: socket.socket, plugins: Any) -> bytes:
     from ._tool import run_tool  # noqa: PLC0415  # imports what lies in the plugins' directories
 
     try:
-        value = run_tool(channel, order, work, plugins)
+        value, max_bytes = run_tool(channel, plugins, _obey)
         frame = encode({"op": "result", "value": value})
-        _check_size(frame, order["limits"]["result_bytes"])
+        _check_size(frame, max_bytes)
     except FrameError as error:
         problem = f"its result cannot be sent: {error.problem}"
         return encode({"op": "error", "cause": "", "class": "FrameError", "problem": problem})

@@ -54,12 +54,24 @@ class Inbox:
     speak for its owner.
     """
 
-    def __init__(self, end: socket.socket, max_bytes: int) -> None:
+    def __init__(self, end: socket.socket, max_bytes: int = CHUNK) -> None:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket = end
         self.closed = False
+        """Nothing more will come."""
+        self.idle = False
+        """Nothing more is there now."""
         self._reader = FrameReader(max_bytes)
+
+    @property
+    def max_bytes(self) -> int:
+        """Of one frame."""
+        return self._reader.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, value: int) -> None:
+        self._reader.max_bytes = value
 
     def receive(self, sender: int) -> list[dict[str, Any]]:
         """The frames of one read; nothing where none is complete. Sets `closed` at the end of the stream.
@@ -69,6 +81,7 @@ class Inbox:
         try:
             data, ancillary, _, _ = self.socket.recvmsg(CHUNK, socket.CMSG_SPACE(_CREDENTIALS.size) * 2)
         except BlockingIOError:
+            self.idle = True
             return []
         except OSError:
             data, ancillary = b"", []

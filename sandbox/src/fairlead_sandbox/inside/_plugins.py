@@ -40,13 +40,16 @@ class Plugins:
 
     def load(self, tables: Sequence[Mapping[str, Any]]) -> None:
         """Import, make and open what the tables name. `PluginFailed`: with the first one that fails."""
-        from . import _tool  # noqa: F401, PLC0415  # so that no call has to; it needs the plugins' directories
+        import trio  # noqa: PLC0415  # lies in the plugins' directories
+
+        from ._tool import warm_up  # noqa: PLC0415  # the same
 
         for table in tables:
             try:
                 self.workers[table["name"]] = _load(table)
             except BaseException as error:
                 raise PluginFailed(table["name"], error) from error
+        trio.run(warm_up)
 
     def describe(self) -> list[dict[str, Any]]:
         """Every worker with the specs of its tools. `PluginFailed`: they cannot be had."""

@@ -22,6 +22,8 @@ CANCEL_GRACE = 0.3
 """Seconds that a cancelled tool has to stop by itself."""
 END_GRACE = 0.05
 """Seconds in which the first process should be gone once its result is there."""
+SILENT_GRACE = 0.25
+"""The same for one that closed its channel without a result: how it ended says why."""
 MAX_ASKS = 16
 """Questions to the host that wait for an answer at the same time."""
 SHOWN = 10_000
@@ -31,15 +33,17 @@ _WORDS = ("class", "problem", "next_step", "trace")
 
 
 class Running:
-    """A call from its order to its end. Nothing here waits."""
+    """A call from its order to its end. Nothing here waits.
 
-    def __init__(self, order: Mapping[str, Any], before: Counts, tell: Callable[[dict[str, Any]], None]) -> None:
+    Its process is forked before there is an order, and waits for it: no caller waits for a fork.
+    """
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         """`tell`: sends a frame to the host."""
-        self.id: str = order["id"]
-        self.order = order
-        self.before = before
-        self.began = time.monotonic()
-        self.deadline: float = self.began + order["limits"]["seconds"]
+        self.id = ""
+        self.order: Mapping[str, Any] = {}
+        self.deadline = 0.0
+        """When `tick` must be asked again at the latest; seconds of the monotonic clock."""
         self.reason = ""
         """Why it must be killed: ``timeout``, ``output``, ``cancelled``, ``broken``; empty while nothing is wrong."""
         self.problem = ""
@@ -47,13 +51,17 @@ class Running:
         self.result: dict[str, Any] | None = None
         self.status: int | None = None
         self.orphans = Orphans()
+        self._before = Counts(None, None, None, None)
+        self._began = 0.0
+        self._limit = 0.0
+        self._leaving = 0.0
         self._used = Orphans()
         self._tell = tell
         self._asks: set[int] = set()
         self._cancelled = False
-        self._left: int = order["limits"]["output_bytes"]
+        self._left = 0
         ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.inbox = Inbox(ours, order["limits"]["result_bytes"])
+        self.inbox = Inbox(ours)
         self.outbox = Outbox(ours.fileno())
         self.streams: dict[int, str] = {}
         self._writers: list[int] = []
@@ -75,7 +83,22 @@ class Running:
         for fd in self._writers:
             os.close(fd)
         self._writers.clear()
-        self.outbox.send({key: self.order[key] for key in _FOR_CALL if key in self.order})
+
+    def begin(self, order: Mapping[str, Any], work: str, before: Counts) -> None:
+        """Hand the order over. From here on the time counts."""
+        self.id, self.order, self._before = order["id"], order, before
+        self._began = time.monotonic()
+        self.deadline = self._limit = self._began + order["limits"]["seconds"]
+        self._left = order["limits"]["output_bytes"]
+        self.inbox.max_bytes = order["limits"]["result_bytes"]
+        self._send({"op": "call", "work": work, **{key: order[key] for key in _FOR_CALL}})
+
+    def close(self) -> None:
+        """It was never used."""
+        for fd in (*self.streams, *self._writers):
+            os.close(fd)
+        self.inbox.socket.close()
+        self._theirs.close()
 
     # -- what happens
 
@@ -153,7 +176,7 @@ class Running:
         """Ask the tool to stop; `tick` kills it where it does not."""
         if not self._cancelled and not self.reason:
             self._cancelled = True
-            self.deadline = min(self.deadline, time.monotonic() + CANCEL_GRACE)
+            self.deadline = self._limit = min(self._limit, time.monotonic() + CANCEL_GRACE)
             self._send({"op": "cancel"})
 
     def _stop(self, reason: str, problem: str = "") -> None:
@@ -162,35 +185,36 @@ class Running:
 
     def tick(self) -> bool:
         """Whether it is over, for whatever reason: it must be swept away now."""
+        if self.reason or self.status is not None:
+            return True
         now = time.monotonic()
-        if not self.reason and self.status is None:
-            if self.result is None and now >= self.deadline:
-                self._stop("cancelled" if self._cancelled else "timeout")
-            elif self.result is not None or self.inbox.closed:
-                self.deadline = min(self.deadline, now + END_GRACE)
-                return now >= self.deadline
-        return bool(self.reason) or self.status is not None
+        if self.result is None and now >= self._limit:
+            self._stop("cancelled" if self._cancelled else "timeout")
+        elif self.result is not None or self.inbox.closed:
+            if not self._leaving:
+                self._leaving = now + (END_GRACE if self.result is not None else SILENT_GRACE)
+            if now < self._leaving:
+                self.deadline = min(self._limit, self._leaving)
+            elif self.result is not None:
+                return True
+            else:
+                self._stop("broken", "it closed its channel before it gave a result")
+        return bool(self.reason)
 
     # -- its end
 
     def drain(self) -> None:
         """All its processes are dead: take what is still in the pipes, and close them."""
-        while self.pid and not self.inbox.closed and self.reason != "broken":
-            had = self.result
+        self.inbox.idle = False
+        while self.pid and not (self.inbox.closed or self.inbox.idle or self.reason == "broken"):
             self.read_channel()
-            if self.result is had:
-                break
-        for fd in list(self.streams):
-            while self._left > 0 and self.read_stream(fd) and not self._is_empty(fd):
+        for fd, name in list(self.streams.items()):
+            while self.reason != "output" and select.select([fd], [], [], 0)[0] and self.read_stream(fd):
                 pass
-            name = self.streams.pop(fd)
             self._say(name, self._decoders[name].decode(b"", final=True))
             os.close(fd)
+        self.streams.clear()
         self.inbox.socket.close()
-
-    @staticmethod
-    def _is_empty(fd: int) -> bool:
-        return not select.select([fd], [], [], 0)[0]
 
     def end(self, after: Counts) -> dict[str, Any]:
         """The frame that the host is told."""
@@ -206,18 +230,18 @@ class Running:
     def _usage(self, after: Counts) -> dict[str, Any]:
         cpu = self._used.cpu_seconds + self.orphans.cpu_seconds
         peak = max(self._used.peak_bytes, self.orphans.peak_bytes)
-        if after.cpu_seconds is not None and self.before.cpu_seconds is not None:
-            cpu = max(after.cpu_seconds - self.before.cpu_seconds, 0.0)
-        if after.peak_bytes is not None and after.peak_bytes > (self.before.peak_bytes or 0):
+        if after.cpu_seconds is not None and self._before.cpu_seconds is not None:
+            cpu = max(after.cpu_seconds - self._before.cpu_seconds, 0.0)
+        if after.peak_bytes is not None and after.peak_bytes > (self._before.peak_bytes or 0):
             peak = max(peak, after.peak_bytes)
-        wall = time.monotonic() - self.began
+        wall = time.monotonic() - self._began
         return {"cpu_seconds": round(cpu, 6), "peak_bytes": peak, "wall_seconds": round(wall, 6)}
 
     def _error(self, after: Counts) -> dict[str, Any] | None:
         limits, said = self.order["limits"], self.result or {}
         if self.reason == "broken":
             return {"kind": "broken", "problem": self.problem}
-        if _grew(self.before.oom_kills, after.oom_kills) or said.get("cause") == "memory":
+        if _grew(self._before.oom_kills, after.oom_kills) or said.get("cause") == "memory":
             return {"kind": "memory", "limit": limits.get("address_bytes") or limits.get("memory_bytes") or 0}
         if self.reason == "output":
             return {"kind": "output", "limit": limits["output_bytes"]}
@@ -227,7 +251,7 @@ class Running:
             return {"kind": "cancelled"}
         if self.reason == "timeout":
             return {"kind": "timeout", "seconds": limits["seconds"]}
-        if _grew(self.before.pid_refusals, after.pid_refusals) or said.get("cause") == "pids":
+        if _grew(self._before.pid_refusals, after.pid_refusals) or said.get("cause") == "pids":
             return {"kind": "pids", "limit": limits.get("processes") or 0}
         return self._own_fault(said)
 
@@ -242,7 +266,19 @@ class Running:
         return {"kind": "killed", "signal": -code} if code < 0 else {"kind": "exited", "status": code}
 
 
-_FOR_CALL = ("id", "tool", "table", "worker", "arguments", "session", "principal", "now", "recall", "limits")
+_FOR_CALL = (
+    "id",
+    "tool",
+    "table",
+    "worker",
+    "arguments",
+    "session",
+    "principal",
+    "now",
+    "recall",
+    "limits",
+    "environment",
+)
 
 
 def _grew(before: int | None, after: int | None) -> bool:

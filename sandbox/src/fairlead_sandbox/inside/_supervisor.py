@@ -36,6 +36,7 @@ SWEEP_SECONDS = 2.0
 ZYGOTE_SECONDS = 1.0
 """In which the zygote says that it has buried a call that was killed."""
 LAST_WORDS = 65536
+MAX_WASTED = 3
 KEEP_SECONDS = 30 * 86400.0
 
 
@@ -76,6 +77,9 @@ class Supervisor:
         self._loaded: dict[str, Any] | None = None
         self._scheduling = self._scheduled()
         self._running: Running | None = None
+        self._spare: Running | None = None
+        """The process that waits for the next call."""
+        self._wasted = 0
         self._paused: dict[int, Callable[[], None]] = {}
         self._words = bytearray()
         self._broken = ""
@@ -189,16 +193,36 @@ class Supervisor:
             raise ValueError("the host ordered a call while another one runs")
         if (self._loaded or {}).get("problem") or (order["record"] and self._answered(order)):
             return
-        running = self._running = Running(order, self._cgroup.read(), self._out.send)
-        fork = {"op": "fork", "limits": order["limits"], "work": self._work, "environment": order["environment"]}
-        try:
-            send_files(self._zygote.channel, fork, running.files)
-            running.handed_over()
-        except OSError as error:
-            self._broken = f"the zygote cannot be reached: {error}"
+        if self._spare is None:
+            self._prepare()
+        if self._spare is None:
+            return
+        running, self._spare = self._spare, None
+        self._running, self._wasted = running, 0
+        running.begin(order, self._work, self._cgroup.read())
         self._listen(running.inbox.socket.fileno(), running.read_channel)
         for fd in running.streams:
             self._listen(fd, partial(self._read_stream, fd))
+
+    def _prepare(self) -> None:
+        """Have the process of the next call forked."""
+        spare = Running(self._out.send)
+        try:
+            send_files(self._zygote.channel, {"op": "fork"}, spare.files)
+        except OSError as error:
+            spare.close()
+            self._give_up(f"the zygote cannot be reached: {error}")
+            return
+        spare.handed_over()
+        self._spare = spare
+
+    def _spare_ended(self, spare: Running) -> None:
+        """Nobody should have: the machine is out of memory, or a plugin's thread does what it must not."""
+        spare.close()
+        self._spare = None
+        self._wasted += 1
+        if self._wasted >= MAX_WASTED:
+            raise ValueError(f"{self._wasted} processes ended before they had a call")
 
     def _answered(self, order: dict[str, Any]) -> bool:
         """Answer a call that was there before, or note that it starts now."""
@@ -229,16 +253,19 @@ class Supervisor:
             self._give_up("the zygote has ended")
 
     def _zygote_said(self, frame: dict[str, Any]) -> None:
+        current = self._running or self._spare
         match frame["op"]:
             case "loaded" if self._loaded is None:
                 self._ready({"workers": frame["workers"]})
             case "failed" if self._loaded is None:
                 problem = {key: str(frame[key]) for key in ("table", "class", "problem", "trace")}
                 self._ready({"workers": [], "problem": problem})
-            case "started" if self._running is not None and self._running.pid == 0:
-                self._running.pid = int(frame["pid"])
-            case "ended" if self._running is not None and self._running.status is None:
-                self._running.ended(frame)
+            case "started" if current is not None and current.pid == 0:
+                current.pid = int(frame["pid"])
+            case "ended" if current is not None and current.status is None:
+                current.ended(frame)
+                if current is self._spare:
+                    self._spare_ended(current)
             case other:
                 raise ValueError(f"found {str(other)[:80]!r} at the wrong time")
 
@@ -249,6 +276,8 @@ class Supervisor:
         self._loaded = loaded
         self._scheduling = self._scheduled()
         self._out.send({"op": "ready", "protocol": PROTOCOL, "facts": self._facts(), **loaded})
+        if not loaded.get("problem"):
+            self._prepare()
 
     def _facts(self) -> dict[str, Any]:
         """What the host may rely on, as it is found here."""
@@ -302,6 +331,8 @@ class Supervisor:
             self._record.end(running.id, end)
         self._broken = self._broken or dirt
         self._out.send(end | {"clean": not self._broken} | ({"dirt": self._broken} if self._broken else {}))
+        if not self._broken:
+            self._prepare()
 
     def _clean_up(self, *, kill: bool) -> str:
         """Empty text, or what is not as it was before."""

@@ -105,7 +105,7 @@ def sweep_files(directories: Sequence[str], who: Identities) -> str:
                 finally:
                     os.close(top)
             except OSError as error:
-                return f"{directory}: {error}"
+                return f"{directory}: {error}".encode("utf-8", "replace").decode("utf-8")
     left = [directory for directory in directories if os.listdir(directory)]  # noqa: PTH208  # by descriptor, or a name and nothing more
     return f"files are left in {', '.join(left)}" if left else ""
 

@@ -5,49 +5,78 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
-from fairlead import File, Principal, Tool, ToolCall, ToolContext, ToolResult
+from fairlead import File, Principal, Text, Tool, ToolCall, ToolContext, ToolResult
 from fairlead.errors import FairleadError, ToolError
 from fairlead.memory import Note, Recall
 from fairlead.wire import structure, unstructure
 
 from ._frames import FrameReader, encode
 
-__all__ = ["run_tool"]
+__all__ = ["run_tool", "warm_up"]
 
 MAX_FRAME = 64 * 1024 * 1024
 SCHEME = "workspace:"
 """A `File` whose URL begins so is a file of the workspace: its bytes go out with the result."""
 
 
-def run_tool(channel: socket.socket, order: Mapping[str, Any], work: str, plugins: Any) -> Any:
-    """The tool's result as JSON: its text, or a `ToolResult` as an object. Raises what the tool raises."""
-    workers: Sequence[Tool] = plugins.workers.get(order["table"], ())
-    if not 0 <= order["worker"] < len(workers):
-        raise ToolError(f"no worker {order['worker']} in the table {order['table']!r}")
-    result = trio.run(_run, workers[order["worker"]], order, _Link(channel))
+def run_tool(channel: socket.socket, plugins: Any, obey: Callable[[Mapping[str, Any]], None]) -> tuple[Any, int]:
+    """Wait for the order and do it: the result as JSON, and how many bytes it may have.
+
+    The result is text, or a `ToolResult` as an object. `obey` takes the order's limits upon this process. Raises what
+    the tool raises.
+    """
+    result, order = trio.run(_run, _Link(channel), plugins, obey)
+    max_bytes: int = order["limits"]["result_bytes"]
     if isinstance(result, ToolResult):
-        left = order["limits"]["result_bytes"]
-        return unstructure(result.__class__(result.call, result.tool, _with_files(result.parts, work, left)))
+        parts = _with_files(result.parts, order["work"], max_bytes)
+        return unstructure(ToolResult(result.call, result.tool, parts, result.error, result.cut)), max_bytes
     if not isinstance(result, str):
         raise TypeError(f"the tool gave an object of type {type(result).__qualname__}, expected ToolResult or text")
-    return result
+    return result, max_bytes
 
 
-async def _run(worker: Tool, order: Mapping[str, Any], link: _Link) -> Any:
-    context = _Context(order, link)
+async def _run(link: _Link, plugins: Any, obey: Callable[[Mapping[str, Any]], None]) -> tuple[Any, dict[str, Any]]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.listen)
+        with trio.move_on_after(0):
+            await link.ordered.wait()
+        if not link.order:
+            await warm_up()
+        await link.ordered.wait()
+        order = link.order
+        obey(order)
+        workers: Sequence[Tool] = plugins.workers.get(order["table"], ())
+        if not 0 <= order["worker"] < len(workers):
+            raise ToolError(f"no worker {order['worker']} in the table {order['table']!r}")
+        call = ToolCall(order["id"], order["tool"], order["arguments"])
         with link.scope:
-            result = await worker.call(ToolCall(order["id"], order["tool"], order["arguments"]), context)
+            result = await workers[order["worker"]].call(call, _Context(order, link))
         nursery.cancel_scope.cancel()
     if link.scope.cancelled_caught:
         raise ToolError("it was cancelled")
-    return result
+    return result, order
+
+
+async def warm_up() -> None:
+    """Go the way of a call with nothing in it.
+
+    In the zygote: what is made at first use is made once. In a forked process, which gets its own copy of each page
+    when it first writes to it: that happens before anybody waits.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        with trio.CancelScope():
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    call = ToolCall("", "", {})
+    structure({"id": "somebody"}, Principal)
+    encode({"op": "result", "value": unstructure(ToolResult(call.id, call.tool, (Text(""),)))})
+    FrameReader(MAX_FRAME).feed(encode({"op": "call", "arguments": {"\u0000": [1, 2.5, None, True]}}))
 
 
 class _Link:
@@ -55,6 +84,8 @@ class _Link:
 
     def __init__(self, channel: socket.socket) -> None:
         self.scope = trio.CancelScope()
+        self.ordered = trio.Event()
+        self.order: dict[str, Any] = {}
         self._channel = channel
         self._reader = FrameReader(MAX_FRAME)
         self._lock = trio.Lock()
@@ -70,12 +101,17 @@ class _Link:
             except BlockingIOError:
                 continue
             if not data:
+                if not self.order:
+                    os._exit(0)  # no call will come
                 return
             for frame in self._reader.feed(data):
                 self._heard(frame)
 
     def _heard(self, frame: dict[str, Any]) -> None:
-        if frame["op"] == "cancel":
+        if frame["op"] == "call":
+            self.order = frame
+            self.ordered.set()
+        elif frame["op"] == "cancel":
             self.scope.cancel()
         elif (event := self._events.pop(frame["ask"], None)) is not None:
             self._answers[frame["ask"]] = frame
@@ -175,11 +211,13 @@ def _artifact(work: str, path: str, max_bytes: int) -> bytes:
         raise ToolError(f"{path!r} cannot be sent: {error.strerror}") from None
     finally:
         os.close(directory)
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise ToolError(f"{path!r} cannot be sent: it is no regular file with one name")
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ToolError(f"{path!r} cannot be sent: it has more than {max_bytes} bytes")
-    return data
+        if found.st_size > max_bytes:
+            raise ToolError(f"{path!r} cannot be sent: it has more than {max_bytes} bytes")
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(fd)

@@ -43,7 +43,7 @@ def serve(channel: socket.socket) -> NoReturn:
         order, files = receive_files(channel, reader)
         if order is None:
             os._exit(0)
-        _fork(channel, order, files, who, plugins)
+        _fork(channel, files, who, plugins)
 
 
 def _load(channel: socket.socket, tables: list[dict[str, Any]]) -> Plugins:
@@ -67,12 +67,12 @@ def _trace(error: BaseException) -> str:
         return ""
 
 
-def _fork(channel: socket.socket, order: dict[str, Any], files: list[int], who: Identities, plugins: Plugins) -> None:
+def _fork(channel: socket.socket, files: list[int], who: Identities, plugins: Plugins) -> None:
     pid = os.fork()
     if pid == 0:
         try:
             channel.close()
-            run_call(order, files, who, plugins)
+            run_call(files, who, plugins)
         except BaseException:  # noqa: BLE001  # nothing may let the child go on as a second zygote
             traceback.print_exc()
         finally:

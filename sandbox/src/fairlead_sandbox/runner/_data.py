@@ -71,7 +71,7 @@ class Limits:
     seconds: float = 60.0
     output_bytes: int = 1024 * 1024
     """Standard output and standard error together."""
-    result_bytes: int = 8 * 1024 * 1024
+    result_bytes: int = 4 * 1024 * 1024
     """The result as JSON, with the files in it (base64)."""
     memory_bytes: int | None = None
     """What the container may use, for the error's text: the cgroup enforces it."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import anyio
 import trio
 from attrs import asdict
 
@@ -29,12 +30,15 @@ SPARE_SECONDS = 10.0
 """Beyond a call's own limit, in which the supervisor has ended and cleaned up. Else it is gone, or hangs."""
 
 
+_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
 class Stream(Protocol):
-    """The attached streams: `anyio.abc.ByteStream` and trio's own have these methods in common."""
+    """The supervisor's input and output: what `anyio.abc.ByteStream` has."""
 
-    async def send_all(self, data: bytes) -> None: ...
+    async def send(self, item: bytes, /) -> None: ...
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
+    async def receive(self, max_bytes: int = ..., /) -> bytes: ...
 
 
 class Watch:
@@ -112,7 +116,7 @@ class Runner:
         async with self._guarded():
             await self.send(_call_frame(work))
             try:
-                with trio.move_on_after(work.limits.seconds + SPARE_SECONDS):
+                with running.patience:
                     return await running.follow()
             except BaseException:
                 await self._cancel(running)
@@ -164,8 +168,8 @@ class Runner:
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             async with self._sending:
                 try:
-                    await self._stream.send_all(encode(frame))
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    await self._stream.send(encode(frame))
+                except _GONE as error:
                     raise _lost() from error
                 return
         raise BoundaryBroken(f"the supervisor has read nothing for {CANCEL_SECONDS:g} s")
@@ -173,16 +177,33 @@ class Runner:
     async def receive(self) -> dict[str, Any]:
         while not self._frames:
             try:
-                data = await self._stream.receive_some(TAIL)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                data = await self._stream.receive(TAIL)
+            except _GONE as error:
                 raise _lost() from error
-            if not data:
-                raise _lost()
             try:
-                self._frames += self._reader.feed(bytes(data))
+                self._frames += self._reader.feed(data)
             except FrameError as error:
                 raise BoundaryBroken(f"the supervisor sent what is no frame: {error.problem}") from error
         return self._frames.pop(0)
+
+
+class _Tail:
+    """The end of a text that comes in pieces, small ones by the hundred thousand among them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._chars = 0
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+        self._chars += len(text)
+        if self._chars > 2 * TAIL:
+            self._pieces = [self.text]
+            self._chars = len(self._pieces[0])
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)[-TAIL:]
 
 
 class _Call:
@@ -191,9 +212,11 @@ class _Call:
     def __init__(self, runner: Runner, work: Work, watch: Watch) -> None:
         self.work = work
         self.over = False
+        self.patience = trio.CancelScope(deadline=trio.current_time() + work.limits.seconds + SPARE_SECONDS)
+        """For the sandbox alone: what the watcher takes is not counted."""
         self._runner = runner
         self._watch = watch
-        self._tails = {"stdout": "", "stderr": ""}
+        self._tails = {"stdout": _Tail(), "stderr": _Tail()}
 
     async def follow(self) -> Outcome:
         """Show what comes until the end."""
@@ -201,17 +224,17 @@ class _Call:
             frame = await self._until_end()
         except BaseExceptionGroup as group:
             raise _only(group) from None
-        return outcome_of(frame, self.work, self._tails["stdout"], self._tails["stderr"])
+        return outcome_of(frame, self.work, self._tails["stdout"].text, self._tails["stderr"].text)
 
     async def _until_end(self) -> dict[str, Any]:
         async with trio.open_nursery() as nursery:
             while (frame := await self._next())["op"] != "end":
                 match frame["op"]:
                     case "output":
-                        self._keep(frame["stream"], frame["text"])
-                        await self._watch.output(frame["stream"], frame["text"])
+                        self._tails[frame["stream"]].add(frame["text"])
+                        await self._show(self._watch.output(frame["stream"], frame["text"]))
                     case "progress":
-                        await self._watch.progress(frame["detail"])
+                        await self._show(self._watch.progress(frame["detail"]))
                     case "ask":
                         nursery.start_soon(self._answer, frame)
                     case other:
@@ -229,13 +252,15 @@ class _Call:
                 self._runner.usable = False
         return frame
 
+    async def _show(self, showing: Awaitable[None]) -> None:
+        began = trio.current_time()
+        await showing
+        self.patience.deadline += trio.current_time() - began
+
     async def skip(self) -> None:
         """Wait for the end and show nothing."""
         while (await self._next())["op"] != "end":
             pass
-
-    def _keep(self, stream: str, text: str) -> None:
-        self._tails[stream] = (self._tails[stream] + text)[-TAIL:]
 
     async def _answer(self, frame: Mapping[str, Any]) -> None:
         answer = {"op": "answer", "id": self.work.id, "ask": frame["ask"]}
