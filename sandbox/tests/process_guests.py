@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,11 @@ def alive(pids: Iterable[int]) -> list[int]:
     return [pid for pid in pids if status(pid).get("State", "Z")[0] not in "ZX"]
 
 
+def as_user(machine: Machine) -> Machine:
+    """With a namespace of users, as where the host is not root."""
+    return evolve(machine, bubblewrap_as="user")
+
+
 def without_bubblewrap(machine: Machine) -> Machine:
     return evolve(machine, bubblewrap=None)
 
@@ -118,3 +123,17 @@ def without_bubblewrap(machine: Machine) -> Machine:
 def bare(machine: Machine) -> Machine:
     """Landlock, seccomp and rlimits only: what is left where a machine allows no namespaces."""
     return evolve(machine, bubblewrap=None, unshare=0, cgroups={})
+
+
+WAYS: dict[str, Callable[[Machine], Machine]] = {
+    "bubblewrap": lambda machine: machine,
+    "user": as_user,
+    "unshare": without_bubblewrap,
+    "bare": bare,
+}
+
+
+def way_of(machine: Machine, name: str) -> Machine:
+    """One of the ways in which a machine can isolate a process."""
+    require(machine, bubblewrap=name in ("bubblewrap", "user"), landlock=True)
+    return WAYS[name](machine)

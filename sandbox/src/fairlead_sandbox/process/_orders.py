@@ -20,8 +20,6 @@ STACK = 8 << 20
 """Bytes of address space that each thread takes without using them."""
 ROOM = 1 << 30
 """Bytes of address space for code and files that are mapped; they cost no memory of their own."""
-PROXY = "http://127.0.0.1:3128"
-"""Where the forwarder in the process listens."""
 DEVICES = ("/dev/random", "/dev/urandom", "/dev/zero")
 
 
@@ -56,9 +54,7 @@ def _variables(plan: Plan) -> Mapping[str, str]:
     if zone := os.environ.get("TZ"):
         variables["TZ"] = zone
     if spec.egress_socket is not None and plan.egress:
-        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-        variables |= {"FAIRLEAD_EGRESS": str(spec.egress_socket), **dict.fromkeys(names, PROXY)}
-        variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1")
+        variables["FAIRLEAD_EGRESS"] = str(spec.egress_socket)
     return {**variables, **spec.variables}
 
 

@@ -190,7 +190,7 @@ class PluginProcess:
 
     async def _slay(self) -> None:
         """Send the signals; over and over where only looking for them finds the processes."""
-        if self._popen.poll() is None and self._top and self._top_handle is not None:
+        if self._top_handle is not None:
             # The kernel ends a pid namespace with its first process; the outer one then tells how it ended.
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._top_handle, signal.SIGKILL)
@@ -202,6 +202,9 @@ class PluginProcess:
         """Leave nothing of it, however it ended."""
         with trio.move_on_after(PATIENCE):
             await self._slay()
+            if self._top_handle is not None:
+                # Bubblewrap's outer process ends as soon as it knows how the inner ones will have ended.
+                await trio.lowlevel.wait_readable(self._top_handle)
             await _until(lambda: self._popen.poll() is not None)
         if self._popen.poll() is None:
             self._popen.kill()
