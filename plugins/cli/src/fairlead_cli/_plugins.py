@@ -11,6 +11,7 @@ import click
 from fairlead.errors import FairleadError, PluginNotFound
 from fairlead.plugins import installed
 from fairlead_cli._options import config_options, example, json_option, load
+from fairlead_cli._plugins_change import add, remove, revive, upgrade
 from fairlead_cli._screen import Screen
 from fairlead_cli._tables import table
 from fairlead_cli._text import escape
@@ -26,18 +27,22 @@ def command() -> None:
     """What is installed and enabled. Installing never enables; nothing is imported to show it."""
 
 
+for _changing in (add, upgrade, remove, revive):
+    command.add_command(_changing)
+
+
 @command.command("list", epilog=example("fairlead plugins list --json"))
 @config_options
 @json_option
 def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """All installed plugins."""
     screen = Screen()
-    enabled = _enabled(config_file, profile, screen)
+    every, enabled = _look(config_file, profile, screen)
     if as_json:
-        screen.json([_plain(plugin, enabled) for plugin in installed()])
+        screen.json([_plain(plugin, enabled) for plugin in every])
         return
     columns = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "API", "ISOLATION", "STAGE", "ENABLED", "PROBLEM")
-    table(screen, columns, [_row(plugin, enabled) for plugin in installed()])
+    table(screen, columns, [_row(plugin, enabled) for plugin in every])
 
 
 @command.command(
@@ -51,11 +56,10 @@ def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> Non
 def show(name: str, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """What the plugin NAME, or KIND/NAME, takes: its settings, secrets and hosts."""
     screen = Screen()
-    every = installed()
+    every, enabled = _look(config_file, profile, screen)
     found = [plugin for plugin in every if name in (plugin.name, f"{plugin.kind}/{plugin.name}")]
     if not found:
         raise _not_found(name, every)
-    enabled = _enabled(config_file, profile, screen)
     if as_json:
         screen.json([{**_plain(plugin, enabled), "settings": _settings(plugin)} for plugin in found])
         return
@@ -63,20 +67,29 @@ def show(name: str, config_file: str | None, profile: str | None, *, as_json: bo
         _print(screen, plugin, enabled)
 
 
-def _enabled(config_file: str | None, profile: str | None, screen: Screen) -> dict[tuple[str, str], list[str]] | None:
-    """Kind and entry point to the tables that enable it; None, with a note, where the configuration cannot be read."""
+Enabled = dict[tuple[str, str], list[str]]
+
+
+def _look(
+    config_file: str | None, profile: str | None, screen: Screen
+) -> tuple[tuple[InstalledPlugin, ...], Enabled | None]:
+    """What is installed, and kind and entry point to the tables that enable it.
+
+    Where the configuration cannot be read there is a note, and None: nor is it known where plugins have environments of
+    their own.
+    """
     try:
         config = load(config_file, profile)
     except FairleadError as error:
         screen.note(f"What is enabled is not known: {escape(str(error))}", "yellow")
-        return None
-    found: dict[tuple[str, str], list[str]] = {}
+        return installed(), None
+    found: Enabled = {}
     for plugin in config.plugins:
         found.setdefault((plugin.kind, plugin.entry_point), []).append(plugin.name)
-    return found
+    return installed(config.data_dir), found
 
 
-def _plain(plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> dict[str, Any]:
+def _plain(plugin: InstalledPlugin, enabled: Enabled | None) -> dict[str, Any]:
     manifest = plugin.manifest
     tables = None if enabled is None else enabled.get((plugin.kind, plugin.name), [])
     return {
@@ -92,7 +105,7 @@ def _plain(plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | 
     }
 
 
-def _row(plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> tuple[str, ...]:
+def _row(plugin: InstalledPlugin, enabled: Enabled | None) -> tuple[str, ...]:
     plain = _plain(plugin, enabled)
     shown = {None: "?", True: "yes", False: "no"}[plain["enabled"]]
     names = ("kind", "name", "distribution", "version", "api", "isolation", "stage")
@@ -110,7 +123,7 @@ def _not_found(name: str, every: tuple[InstalledPlugin, ...]) -> PluginNotFound:
     return PluginNotFound(f"no plugin is named {name!r}{hint}", plugin=name, next_step="fairlead plugins list")
 
 
-def _print(screen: Screen, plugin: InstalledPlugin, enabled: dict[tuple[str, str], list[str]] | None) -> None:
+def _print(screen: Screen, plugin: InstalledPlugin, enabled: Enabled | None) -> None:
     plain = _plain(plugin, enabled)
     screen.line(f"{plugin.kind}/{plugin.name}", "bold")
     if plugin.problem:

@@ -10,7 +10,7 @@ environment of its own. No module here imports a plugin. Layers, each on those b
     _environment : _files : _tree
 """
 
-from fairlead_sandbox.environments._asks import Asks, PluginAsks
+from fairlead_sandbox.environments._asks import Asks, PluginAsks, asks_in
 from fairlead_sandbox.environments._bundle import bundle, collect_garbage, guest_runtime
 from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._installers import Sources
@@ -27,6 +27,7 @@ __all__ = [
     "Sources",
     "StoredPlugin",
     "Upgrade",
+    "asks_in",
     "bundle",
     "collect_garbage",
     "guest_runtime",

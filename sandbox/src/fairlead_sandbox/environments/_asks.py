@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, EntryPoint
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from fairlead.errors import PluginLoadError, PluginVersionError, SchemaError
 from fairlead.hookspecs import API_VERSION, GROUPS
 from fairlead.plugins import Manifest
 from fairlead.wire import check, loads, structure
+from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._files import label_of, normal
 
-__all__ = ["Asks", "PluginAsks", "asks_of"]
+__all__ = ["Asks", "PluginAsks", "asks_in", "asks_of"]
 
 _MANIFEST = "fairlead-plugin.json"
 _FLOORS = {"tools": "container"}
@@ -45,7 +46,7 @@ class PluginAsks:
     settings: Mapping[str, Any] = field(factory=dict)
     """JSON Schema of its table."""
     mounts: tuple[str, ...] = ()
-    """Directories of the host: always empty, for a manifest cannot ask for any."""
+    """``workspace``: the files of the session; ``data``: a directory of its own that stays."""
 
     @property
     def label(self) -> str:
@@ -81,6 +82,15 @@ def asks_of(distribution: Distribution, root: Path | zipfile.Path) -> Asks:
     return Asks(normal(distribution.metadata["Name"]), distribution.version, plugins)
 
 
+def asks_in(environment: Environment) -> Asks:
+    """What the plugin asks for that an environment is made for. Raises what `asks_of` raises."""
+    site = environment.paths[-1]
+    found = next(iter(distributions(name=environment.distribution, path=[str(site)])), None)
+    if found is None:
+        raise PluginLoadError(f"{environment.distribution} is not in {site}", next_step="fairlead plugins list")
+    return asks_of(found, site)
+
+
 def _points(distribution: Distribution) -> Iterator[EntryPoint]:
     try:
         yield from (point for point in distribution.entry_points if point.group in GROUPS.values())
@@ -113,6 +123,7 @@ def _one(distribution: Distribution, point: EntryPoint, root: Path | zipfile.Pat
         hosts=tuple(manifest.hosts),
         secrets=tuple(manifest.secrets),
         settings=manifest.settings,
+        mounts=tuple(manifest.mounts),
     )
 
 

@@ -66,8 +66,9 @@ class StoredPlugin:
 
 
 def stored_text(plugin: StoredPlugin) -> dict[str, Any]:
-    """As JSON."""
-    return {"format": 1, **attrs.asdict(plugin, filter=lambda each, _: each.metadata.get("kept", True))}
+    """As JSON. The core reads ``distribution`` of it, to list the plugin without this package."""
+    kept = attrs.asdict(plugin, filter=lambda each, _: each.metadata.get("kept", True))
+    return {"format": 1, "distribution": plugin.name, **kept}
 
 
 def read_stored(directory: Path) -> StoredPlugin:
@@ -76,6 +77,8 @@ def read_stored(directory: Path) -> StoredPlugin:
         raw = json.loads((directory / FILE).read_text("utf-8"))
         if raw.pop("format") != 1:
             raise ValueError("it was written by a later version of fairlead-sandbox")  # noqa: TRY301  # one sentence for all
+        if raw.pop("distribution") != raw["name"]:
+            raise ValueError("it has two names")  # noqa: TRY301  # the same
         return attrs.evolve(structure(raw, StoredPlugin), directory=directory)
     except (OSError, ValueError, KeyError, AttributeError, FairleadError) as error:
         name = directory.parent.name
