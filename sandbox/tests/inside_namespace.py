@@ -139,40 +139,18 @@ async def sandbox(  # each is one thing that a test varies
 ) -> AsyncIterator[Sandbox]:
     """A sandbox with the plugins of `tables`; its workspace and record lie in `directory` and stay there."""
     require()
-    work, record = directory / "work", directory / "record"
-    work.mkdir(exist_ok=True)
-    record.mkdir(exist_ok=True)
-    binds = {
-        SEEN["python"]: Path(sys.base_prefix),
-        SEEN["site"]: Path(sysconfig.get_paths()["purelib"]),
-        SEEN["core"]: Path(fairlead.__file__).parent.parent,
-        SEEN["probes"]: PROBES,
-        "/mnt/fairlead/inside": Path(fairlead_sandbox.inside.__file__).parent,
-        "/mnt/work": work,
-        "/mnt/record": record,
-        **(paths or {}),
-    }
-    setup = Setup(
-        **{
-            "paths": PATHS,
-            "tables": tables,
-            "identities": IDENTITIES,
-            "work": "/mnt/work",
-            "record": "/mnt/record",
-            "cgroup": "/mnt/cgroup",
-            **(changes or {}),
-        }
-    )
+    binds = _binds(directory) | dict(paths or {})
+    given = {"work": "/mnt/work", "record": "/mnt/record", "cgroup": "/mnt/cgroup", "identities": IDENTITIES}
+    setup = Setup(**{"paths": PATHS, "tables": tables, **given, **(changes or {})})
     with cgroup(memory_bytes, pids) as (groups, seen):
-        script = _script(groups, binds | seen)
         command = ["unshare", "--pid", "--fork", "--mount", "--ipc", "--net", "--mount-proc"]
-        command += ["sh", "-c", script]
+        command += ["sh", "-c", _script(groups, binds | seen)]
         async with trio.open_nursery() as nursery:
             process = await trio.lowlevel.open_process(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PATH": _PATH}
             )
             assert process.stdio is not None
-            made = Sandbox(None, process, setup, work, record)  # type: ignore[arg-type]  # it is made from this one
+            made = Sandbox(None, process, setup, binds["/mnt/work"], binds["/mnt/record"])  # type: ignore[arg-type]  # it is made from this one
             made.runner = Runner(_Attached(process.stdio), made.kill)
             nursery.start_soon(_read_errors, process, made.errors)
             try:
@@ -184,6 +162,22 @@ async def sandbox(  # each is one thing that a test varies
                 with trio.CancelScope(shield=True):
                     await made.kill()
                 nursery.cancel_scope.cancel()
+
+
+def _binds(directory: Path) -> dict[str, Path]:
+    """What lies where inside."""
+    work, record = directory / "work", directory / "record"
+    work.mkdir(exist_ok=True)
+    record.mkdir(exist_ok=True)
+    return {
+        SEEN["python"]: Path(sys.base_prefix),
+        SEEN["site"]: Path(sysconfig.get_paths()["purelib"]),
+        SEEN["core"]: Path(fairlead.__file__).parent.parent,
+        SEEN["probes"]: PROBES,
+        "/mnt/fairlead/inside": Path(fairlead_sandbox.inside.__file__).parent,
+        "/mnt/work": work,
+        "/mnt/record": record,
+    }
 
 
 class _Attached:
