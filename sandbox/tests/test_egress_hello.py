@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fairlead_sandbox.egress._client_hello import ClientHello
 
-from .hellos import client_hello, extension, real_hello, records, server_name
+from .egress_hellos import client_hello, extension, real_hello, records, server_name
 
 NAME = "api.example.org"
 GOOD = client_hello(server_name(NAME))

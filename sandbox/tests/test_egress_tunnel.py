@@ -29,7 +29,7 @@ from .egress_world import (
     read_head,
     secret,
 )
-from .hellos import client_hello, extension, real_hello, records, server_name
+from .egress_hellos import client_hello, extension, real_hello, records, server_name
 
 
 @pytest.fixture(scope="module")
