@@ -98,15 +98,32 @@ class HandWritten:
         return self._frames.pop(0)
 
 
+class Ended:
+    """Why a peer ended."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._why: Any = None
+
+    def set(self, why: Any) -> None:
+        self._why = why
+        self._event.set()
+
+    async def why(self) -> Any:
+        """Wait for the end."""
+        await self._event.wait()
+        return self._why
+
+
 @asynccontextmanager
-async def facing(serve: Serve = refuse, **more: Any) -> AsyncIterator[tuple[Peer, HandWritten, list[Any]]]:
-    """A host's peer that faces the test itself; the list has why it ended, once it has."""
+async def facing(serve: Serve = refuse, **more: Any) -> AsyncIterator[tuple[Peer, HandWritten, Ended]]:
+    """A host's peer that faces the test itself."""
     near, far = wires(pieces=100)
     peer = Peer(near, serve=serve, **more)
-    ended: list[Any] = []
+    ended = Ended()
 
     async def run() -> None:
-        ended.append(await peer.run())
+        ended.set(await peer.run())
 
     async with far, anyio.create_task_group() as tasks:
         _ = tasks.start_soon(run)

@@ -79,6 +79,8 @@ class Peer:
         self._slots = Waiter()
         self._calls: dict[int, Call] = {}
         self._held_bytes = 0
+        self._owed_bytes = 0
+        self._turn = 0.0
         self._strays = -_STRAYS
         self._tasks: TaskGroup | None = None
         self._reading = anyio.CancelScope()
@@ -195,6 +197,10 @@ class Peer:
             done = self.on_stuck()
             if inspect.isawaitable(done):
                 await done
+        self._break(error)
+
+    def _break(self, error: SandboxError) -> None:
+        self._fail(error)
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
 
@@ -246,9 +252,7 @@ class Peer:
 
     async def aclose(self) -> None:
         """Close from this side: open calls raise `SandboxLost`, `run` returns."""
-        self._fail(SandboxLost("the boundary was closed from this side"))
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        self._break(SandboxLost("the boundary was closed from this side"))
         await self._stream.aclose()
 
     def _fail(self, error: SandboxError) -> None:
@@ -286,6 +290,7 @@ class Peer:
             for frame in self._first:
                 self._take(frame, len(encode(frame)))
             with self._reading:
+                self._turn = time.perf_counter()
                 while data := await self._receive():
                     for start in range(0, len(data), _SLICE):
                         await self._take_in(data[start : start + _SLICE])
@@ -306,11 +311,11 @@ class Peer:
             raise SandboxLost(f"the stream broke: {type(error).__name__} {said(error)}".rstrip()) from error
 
     async def _take_in(self, data: bytes) -> None:
-        began = time.perf_counter()
         for frame, size in self._reader.feed(data):
             self._take(frame, size)
-        if time.perf_counter() - began > _TURN:
+        if time.perf_counter() - self._turn > _TURN:
             await anyio.lowlevel.checkpoint()
+            self._turn = time.perf_counter()
 
     # -- what comes in
 
@@ -391,7 +396,7 @@ class Peer:
                 data = self._encoded(frame)
             except SchemaError as error:
                 data = self._encoded({"type": "error", "id": call.id, "error": encode_error(error)})
-            await self._outbox.put(data)
+            await self._give(data)
             self._strays -= 2
         finally:
             del self._calls[call.id]
@@ -399,6 +404,16 @@ class Peer:
             if call.parent is not None:
                 call.parent.children.discard(call)
                 call.parent.wake()
+
+    async def _give(self, answer: bytes) -> None:
+        """Write an answer, as soon as there is room. One who asks much and reads nothing is no further served."""
+        self._owed_bytes += len(answer)
+        try:
+            if self._owed_bytes > max(self._side.takes.held_bytes, len(answer)):
+                self._break(BoundaryBroken("the other side asks, and does not read the answers"))
+            await self._outbox.put(answer)
+        finally:
+            self._owed_bytes -= len(answer)
 
     async def _outcome(self, call: Call, serve: Serve, args: dict[str, Any]) -> dict[str, Any]:
         """The frame that answers. Whatever the code raises that serves the call is its own fault, and an answer."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from fairlead.errors import FairleadError, JournalError, JournalUnavailable, SchemaError
 from fairlead.events import Event, Record
@@ -13,6 +13,8 @@ from fairlead_sandbox.remote._data import parsed, parsed_list, parsed_record, pl
 from fairlead_sandbox.remote._plugin import Far
 
 __all__ = ["RemoteJournal", "RemoteRecall"]
+
+T = TypeVar("T")
 
 _MAX_SESSIONS = 1_000_000
 _MAX_READ_CHARS = 512 * 1024 * 1024
@@ -39,7 +41,7 @@ class RemoteJournal(Journal):
             "events": [encode_event(event).decode() for event in events],
             "pending": pending,
         }
-        version = plain(await self._call("journal.append", args, session), int, "a version")
+        version = await self._ask("journal.append", args, lambda raw: plain(raw, int, "a version"), session)
         if version != expected_version + len(events):
             raise _wrong(f"it counts {version} after {len(events)} events on {expected_version}", session)
         return version
@@ -66,30 +68,33 @@ class RemoteJournal(Journal):
 
     async def find(self, key: str) -> str | None:
         """As the contract says."""
-        found = await self._call("journal.find", {"key": key})
-        return None if found is None else plain(found, str, "a session")
+        return await self._ask(
+            "journal.find", {"key": key}, lambda raw: None if raw is None else plain(raw, str, "a session")
+        )
 
     async def claim(self) -> Sequence[str]:
         """As the contract says."""
-        return _texts(await self._call("journal.claim", {}))
+        return await self._ask("journal.claim", {}, _texts)
 
     async def sessions(
         self, *, owner: str | None = None, limit: int = 100, before: float | None = None
     ) -> Sequence[SessionInfo]:
         """As the contract says; a session of somebody else than `owner` is refused."""
         args = {"owner": owner, "limit": limit, "before": before}
-        found = parsed_list(await self._call("journal.sessions", args), SessionInfo, min(limit, _MAX_SESSIONS))
+        most = min(limit, _MAX_SESSIONS)
+        found = await self._ask("journal.sessions", args, lambda raw: parsed_list(raw, SessionInfo, most))
         if owner is not None and any(info.owner != owner for info in found):
             raise _wrong(f"it lists sessions of others than {owner!r}")
         return found
 
     async def erase(self, session: str) -> bool:
         """As the contract says."""
-        return plain(await self._call("journal.erase", {"session": session}, session), bool, "whether there was one")
+        args = {"session": session}
+        return await self._ask("journal.erase", args, lambda raw: plain(raw, bool, "whether there was one"), session)
 
-    async def _call(self, op: str, args: dict[str, Any], session: str = "") -> Any:
+    async def _ask(self, op: str, args: dict[str, Any], read: Callable[[Any], T], session: str = "") -> T:
         try:
-            return await self._far.call(op, args)
+            return read(await self._far.call(op, args))
         except JournalError:
             raise
         except FairleadError as error:
