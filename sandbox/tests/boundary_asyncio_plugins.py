@@ -164,6 +164,8 @@ class Letters(Tool):
         return [ToolSpec("letters", "Counts the letters of a text.", schema, "read", "host")]
 
     async def call(self, call: ToolCall, context: ToolContext) -> str:
+        if call.arguments["text"] == "leave":
+            raise SystemExit(3)
         await context.progress("counting")
         return f"{await asyncio.to_thread(len, call.arguments['text'])} letters"
 

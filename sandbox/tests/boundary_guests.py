@@ -131,6 +131,7 @@ def hello_for(
     runtime: str = "trio",
     options: Mapping[str, Any] | None = None,
     data_dir: Path | str = ".",
+    egress: Path | None = None,
 ) -> dict[str, Any]:
     settings = {"name": name, "options": dict(options or {}), "data_dir": str(data_dir), "profile": "development"}
     return {
@@ -139,7 +140,7 @@ def hello_for(
         "entry_point": entry_point,
         "runtime": runtime,
         "settings": settings,
-        "egress": None,
+        "egress": None if egress is None else {"socket": str(egress)},
     }
 
 

@@ -233,6 +233,12 @@ class OddTool(Tool):
     async def _now(self, call: ToolCall, context: ToolContext) -> str:
         return str(context.now() >= 1_800_000_000.0)
 
+    async def _reach(self, call: ToolCall, context: ToolContext) -> str:
+        host, _, port = os.environ["HTTPS_PROXY"].removeprefix("http://").partition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(b"anybody there?")
+            return (await stream.receive_some()).decode()
+
     async def _forge(self, call: ToolCall, context: ToolContext) -> ToolResult:
         return ToolResult("another", "another", (Text("x"),), evidence={"level": "kernel"})
 

@@ -13,6 +13,7 @@ import trio
 
 from fairlead import Principal, Text, Tool, ToolCall, ToolResult
 from fairlead.errors import PluginLoadError, ToolError
+from fairlead.events import Record, SessionStarted
 from fairlead.testing import FakeInbox, FakeToolContext
 from fairlead_sandbox.errors import SandboxError, SandboxLost
 
@@ -119,6 +120,18 @@ async def test_errors_of_a_call_are_typed_and_the_process_goes_on(launch: Launch
     assert 1 == len(launcher.started)
 
 
+async def test_asyncio_plugin_that_leaves_fails_the_call_alone(launch: Launch) -> None:
+    """Where asyncio by itself would end the program."""
+    launcher = launch("tools", ASYNCIO, runtime="asyncio")
+    (tool,) = (await launcher.plugin.workers())["tools"]
+    await tool.open()
+    with pytest.raises(SandboxError, match="it raised SystemExit: 3"):
+        await tool.call(ToolCall("c1", "letters", {"text": "leave"}), FakeToolContext())
+    result = await tool.call(ToolCall("c2", "letters", {"text": "stay"}), FakeToolContext())
+    assert "4 letters" == result.text
+    assert 1 == len(launcher.started)
+
+
 async def test_process_that_leaves_is_started_again(launch: Launch) -> None:
     """The call is lost, with the last words; the next one finds the worker open in a new process."""
     launcher, tool = await odd(launch)
@@ -183,6 +196,26 @@ async def test_secret_is_a_handle_and_the_environment_is_empty(launch: Launch) -
     assert "handle-1 Secret(from env KEY) ['LC_CTYPE']" == await use(tool, "hidden")
 
 
+async def test_way_out_leads_to_the_hosts_socket(launch: Launch, tmp_path: Path) -> None:
+    """A library that knows of proxies finds one on a port of its own."""
+    listener = trio.socket.socket(trio.socket.AF_UNIX)
+    await listener.bind(str(tmp_path / "way"))
+    listener.listen()
+
+    async def answer() -> None:
+        connection, _ = await listener.accept()
+        with connection:
+            await connection.send(b"yes: " + await connection.recv(100))
+
+    with listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            launcher = launch("tools", TRIO, egress=tmp_path / "way")
+            (tool,) = (await launcher.plugin.workers())["tools"]
+            await tool.open()
+            assert "yes: anybody there?" == await use(tool, "reach")
+
+
 async def test_evidence_is_the_hosts(launch: Launch) -> None:
     """A plugin can forge neither where it ran nor which call it answers."""
     launcher, tool = await odd(launch)
@@ -228,3 +261,20 @@ async def test_asyncio_plugin_is_cancelled_once(launch: Launch, tmp_path: Path) 
     assert "goodbye" == goodbye.read_text()
     assert launcher.peer is not None
     assert launcher.peer.ended is None
+
+
+async def test_observers_of_both_runtimes_are_shown_what_happens(launch: Launch, tmp_path: Path) -> None:
+    """Beside the workers of the plugin, in the same process."""
+    for entry_point, runtime, option, expected in (
+        (TRIO, "trio", "diary", "s 1 session_started\ns 2 session_started\n"),
+        (ASYNCIO, "asyncio", "counter", "2"),
+    ):
+        path = tmp_path / option
+        launcher = launch("tools", entry_point, runtime=runtime, options={option: str(path)})
+        workers = await launcher.plugin.workers()
+        (observer,) = workers["observers"]
+        assert ("kit", 1) == (observer.name, len(workers["tools"]))
+        await observer.open()
+        for version in (1, 2):
+            await observer.observe(Record("s", version, SessionStarted(at=1.0, agent="main")))
+        assert expected == path.read_text()

@@ -17,7 +17,7 @@ __all__ = ["run_once_cancelled"]
 
 async def run_once_cancelled(work: Coroutine[Any, Any, Any]) -> Any:
     """The result of `work`. Cancelled: `work` is cancelled once and waited for, however long it takes."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(_contained(work))
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
@@ -27,4 +27,15 @@ async def run_once_cancelled(work: Coroutine[Any, Any, Any]) -> Any:
         if not task.cancelled():
             task.exception()  # it was seen: nobody is left who wants it
         raise
-    return task.result()
+    value, leaving = task.result()
+    if leaving is not None:
+        raise leaving
+    return value
+
+
+async def _contained(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """What asyncio would take for the end of the whole program is the outcome of this one call."""
+    try:
+        return await work, None
+    except (KeyboardInterrupt, SystemExit) as leaving:
+        return None, leaving
