@@ -322,7 +322,7 @@ async def play(limits: PoolLimits, people: list[Caller], faults: list[bool], war
                 crowd.start_soon(scene.call, caller)
         await trio.sleep(1)
         figures = pool.figures()
-        assert (0, 0, 0) == (figures.in_use, figures.waiting, figures.ending)
+        assert (0, 0) == (figures.in_use, figures.waiting)
         nursery.cancel_scope.cancel()
     return factory, pool.figures()
 

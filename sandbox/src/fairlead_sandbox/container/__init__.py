@@ -8,6 +8,7 @@ Nothing here imports code of plugins, and no other room imports this.
 
 from fairlead_sandbox.container._container import Container
 from fairlead_sandbox.container._disk import WorkspaceError
+from fairlead_sandbox.container._doctor import diagnose
 from fairlead_sandbox.container._engine import Engine, open_engine
 from fairlead_sandbox.container._evidence import Evidence
 from fairlead_sandbox.container._facts import EngineFacts
@@ -44,6 +45,7 @@ __all__ = [
     "check_creation",
     "check_options",
     "collect_garbage",
+    "diagnose",
     "inside_mount",
     "list_containers",
     "open_engine",

@@ -23,15 +23,25 @@ class WorkspaceError(FairleadError):
     """A workspace is not there, is used by another process, or could not be made; the files are as they were."""
 
 
-def make_file_system(image: Path, size_bytes: int, owner: int) -> None:
-    """An empty ext4 file system in a sparse file, whose top belongs to `owner`."""
+def make_file_system(image: Path, size_bytes: int) -> None:
+    """An empty ext4 file system in a sparse file."""
     with image.open("xb") as file:
         file.truncate(size_bytes)
     files = max(size_bytes // BYTES_PER_FILE, LEAST_FILES)
-    extended = f"root_owner={owner}:{owner},lazy_itable_init=1,nodiscard"
     # Without a journal: what a crash of the machine takes from a sandbox's files is worth less than their writes.
     # Without reserved blocks: everybody in there has the same right to them.
-    options = ["-q", "-F", "-O", "^has_journal", "-m", "0", "-N", str(files), "-E", extended]
+    options = [
+        "-q",
+        "-F",
+        "-O",
+        "^has_journal",
+        "-m",
+        "0",
+        "-N",
+        str(files),
+        "-E",
+        "root_owner=0:0,lazy_itable_init=1,nodiscard",
+    ]
     _run(["mkfs.ext4", *options, str(image)])
 
 

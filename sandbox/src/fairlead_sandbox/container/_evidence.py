@@ -47,7 +47,7 @@ class Evidence:
     """Of PID 1; code of plugins has none."""
     no_new_privileges: bool
     seccomp: str
-    """The hash of the profile."""
+    """The hash of the profile; empty at the level ``kernel``, where another kernel answers, which takes none."""
     memory_bytes: int
     cpus: float
     pids: int
@@ -85,7 +85,7 @@ def read_evidence(
         read_only=host["ReadonlyRootfs"],
         capabilities=tuple(_capabilities(host)),
         no_new_privileges="no-new-privileges" in host["SecurityOpt"],
-        seccomp=digest(seccomp.removeprefix("seccomp=")),
+        seccomp=digest(seccomp.removeprefix("seccomp=")) if level == "container" else "",
         memory_bytes=host["Memory"],
         cpus=host["NanoCpus"] / 10**9,
         pids=host["PidsLimit"],

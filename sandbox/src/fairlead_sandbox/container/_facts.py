@@ -19,8 +19,8 @@ OWN_KERNEL = re.compile(r"runsc|kata", re.IGNORECASE)
 REMAPPED = re.compile(r"/(\d+)\.(\d+)/?$")
 """An engine with userns-remap keeps its files in a directory named after the first uid and gid."""
 REGISTER = (
-    "install runsc (https://gvisor.dev/docs/user_guide/install/), then:"
-    " sudo runsc install -- --platform=systrap && sudo systemctl restart docker"
+    "sudo apt install runsc (or see https://gvisor.dev/docs/user_guide/install/), then:"
+    " sudo runsc install runsc -- --platform=ptrace --network=none && sudo systemctl restart docker"
 )
 
 

@@ -32,7 +32,8 @@ class Instance:
     def current(cls, proc: Path = Path("/proc")) -> Instance:
         """This process."""
         pid = os.getpid()
-        return cls(pid, started_at(pid, proc) or "0", _namespace(proc), _boot(proc))
+        _, started = _state(pid, proc) or ("", "0")
+        return cls(pid, started, _namespace(proc), _boot(proc))
 
     @property
     def name(self) -> str:
@@ -52,9 +53,10 @@ class Instance:
         """Whether the process is still there, as far as this machine can tell."""
         if self.boot != _boot(proc) or self.namespace != _namespace(proc):
             return "unknown"
-        found = started_at(self.pid, proc)
+        found = _state(self.pid, proc)
         if found is not None:
-            return "alive" if found == self.started else "dead"
+            state, started = found
+            return "alive" if started == self.started and state not in "ZX" else "dead"
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -65,15 +67,15 @@ class Instance:
         return "unknown"
 
 
-def started_at(pid: int, proc: Path) -> str | None:
-    """The time of start, in ticks since boot; None where the process is gone, dead and unburied, or hidden."""
+def _state(pid: int, proc: Path) -> tuple[str, str] | None:
+    """Its state (``Z`` is dead and not yet buried) and time of start; None where it is gone, or hidden from us."""
     try:
         text = (proc / str(pid) / "stat").read_text("ascii", "replace")
     except OSError:
         return None
     # The name in brackets may itself hold brackets and blanks.
     fields = text.rpartition(")")[2].split()
-    return None if len(fields) <= START_TIME or fields[0] in "ZX" else fields[START_TIME]
+    return None if len(fields) <= START_TIME else (fields[0], fields[START_TIME])
 
 
 def _namespace(proc: Path) -> str:

@@ -212,7 +212,7 @@ REQUEST: dict[str, Callable[[Any], bool]] = {
     "Entrypoint": _is([]),
     "Env": _texts,
     "User": _is_user,
-    "WorkingDir": _is("/", WORK),
+    "WorkingDir": _is("/"),
     "Hostname": _is("sandbox"),
     "Labels": _is_labels,
     "Healthcheck": _is({"Test": ["NONE"]}),

@@ -39,7 +39,8 @@ def compose(spec: ContainerSpec, uids: UidRange, *, kernel: bool = False) -> dic
         "Entrypoint": [],
         "Env": list(ENVIRONMENT),
         "User": f"{user}:{user}",
-        "WorkingDir": WORK if spec.workspace else "/",
+        # Not the workspace: with user namespaces the runtime itself could not enter it. Our code goes there.
+        "WorkingDir": "/",
         "Hostname": "sandbox",
         "Healthcheck": {"Test": ["NONE"]},
         "AttachStdin": True,

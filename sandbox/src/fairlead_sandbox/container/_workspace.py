@@ -17,7 +17,7 @@ import re
 import secrets
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import trio
 from attrs import frozen
@@ -41,9 +41,12 @@ NAME = re.compile(r"[0-9a-f]{32}")
 MINIMUM_BYTES = 4 * MIB
 RECORD_BYTES = 64 * MIB
 """For what became of calls; a sparse file, so that it takes what is in it."""
-OWN_FILES = 10
-"""Inodes that ext4 keeps for itself, the top directory's among them (ext4(5))."""
+OWN_FILES = 11
+"""Inodes that ext4 keeps for itself, and the directory that is mounted."""
 PARTS = ("work", "record")
+TOP = "files"
+"""What is mounted is a directory *in* the file system: an engine that does not see the file system, because it has a
+mount namespace of its own, then finds nothing, instead of a directory without a limit."""
 Guarantee = Literal["hard", "checked"]
 
 
@@ -64,8 +67,8 @@ class Workspaces:
     """All workspaces of one data directory, which must be among the engine's own directories.
 
     `image`: for the programs that look into files of other users, which is needed where this process is not root.
-    `hard`: whether the kernel shall enforce quotas; by default where it can. The limit of a process ends with it,
-    and that of the machine with the machine: mounts are found again, and made again, by `open`.
+    `hard`: whether the kernel shall enforce quotas; by default where it can. Use it as an asynchronous block, which
+    ends by closing all. What a process that was killed left mounted is found again by `open`, or taken off by `tidy`.
     """
 
     def __init__(self, directory: Path, engine: Engine, *, image: str = "", hard: bool | None = None) -> None:
@@ -73,6 +76,13 @@ class Workspaces:
         self._engine, self._image = engine, image
         self._hard = os.geteuid() == 0 if hard is None else hard
         self._held: dict[str, tuple[HeldRange, Workspace]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self.tidy()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def names(self) -> tuple[str, ...]:
         """Of all that are there, also those that another process has open."""
@@ -119,7 +129,7 @@ class Workspaces:
 
     def _hold(self, name: str, quota_bytes: int, guarantee: Guarantee, held: HeldRange) -> Workspace:
         place = self._place(name)
-        workspace = Workspace(name, place / "work", place / "record", quota_bytes, guarantee, held.uids)
+        workspace = Workspace(name, place / "work" / TOP, place / "record" / TOP, quota_bytes, guarantee, held.uids)
         self._held[name] = (held, workspace)
         return workspace
 
@@ -190,13 +200,15 @@ class Workspaces:
         self._directory.mkdir(mode=mode, parents=True, exist_ok=True)
         place.mkdir(mode=mode)
         for part in PARTS:
-            (place / part).mkdir(mode=0o700)
+            (place / part).mkdir(mode=mode)
         try:
+            guarantee: Guarantee = "hard" if self._hard and self._make_hard(place, quota_bytes) else "checked"
             owner = self._engine.facts.uid_offset + uids.first
-            guarantee: Guarantee = "hard" if self._hard and self._make_hard(place, quota_bytes, owner) else "checked"
-            if guarantee == "checked" and os.geteuid() == 0:
-                for part in PARTS:
-                    os.chown(place / part, owner, owner)
+            for part in PARTS:
+                (place / part).chmod(mode)
+                (place / part / TOP).mkdir(mode=0o700)
+                if os.geteuid() == 0:
+                    os.chown(place / part / TOP, owner, owner)
             about = {"uid": uids.first, "quota_bytes": quota_bytes, "guarantee": guarantee}
             (place / "about.json").write_text(json.dumps(about), "ascii")
         except BaseException:
@@ -205,14 +217,13 @@ class Workspaces:
         return guarantee
 
     @staticmethod
-    def _make_hard(place: Path, quota_bytes: int, owner: int) -> bool:
+    def _make_hard(place: Path, quota_bytes: int) -> bool:
         """Whether this machine can: it may have no loop devices, or no program that makes file systems."""
         try:
             for part, size in zip(PARTS, (quota_bytes, RECORD_BYTES), strict=True):
-                make_file_system(place / f"{part}.ext4", size, owner)
+                make_file_system(place / f"{part}.ext4", size)
                 mount_file_system(place / f"{part}.ext4", place / part)
                 (place / part / "lost+found").rmdir()
-                (place / part).chmod(0o700)
         except (WorkspaceError, OSError):
             for part in PARTS:
                 unmount_file_system(place / part)

@@ -17,7 +17,11 @@ PACKAGES = ("ca-certificates", "python3", "ripgrep")
 """Beside Debian's essential ones: bash, dash, coreutils, grep, sed, findutils, tar, gzip, diffutils."""
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 """Debian Policy 5.6.1."""
-REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?", re.IGNORECASE)
+REFERENCE = re.compile(
+    r"[a-z0-9][a-z0-9._-]*(:[0-9]+(?=/))?(/[a-z0-9._-]+)*(:[a-z0-9_][a-z0-9._-]*)?(@sha256:[0-9a-f]{64})?",
+    re.IGNORECASE,
+)
+"""Registry, name, tag and digest, each but the name left out where it is the usual one."""
 
 
 class Recipe:
