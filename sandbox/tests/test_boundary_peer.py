@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -348,4 +349,105 @@ def test_callers_wait_while_the_other_side_does_not_read(on: On) -> None:
             assert far.wire is not None
 
     # Only the cancellation of those that were sent is waited for, and given up: nobody answers here.
+    on(case)
+
+
+def test_guest_that_cancels_its_question_cancels_the_service(on: On) -> None:
+    """Within a call, which goes on; both directions are the same."""
+    log: list[str] = []
+
+    async def guest(op: str, args: dict[str, Any], call: Call) -> Any:
+        with anyio.move_on_after(0.02):
+            await call.call("ask")
+        log.append("guest goes on")
+        return "done"
+
+    async def service(op: str, args: dict[str, Any], call: Call) -> Any:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            log.append("service ended")
+
+    async def case() -> None:
+        async with peers(guest) as (host, _, _):
+            assert "done" == await host.call("work", services=service)
+            assert ["service ended", "guest goes on"] == log
+
+    on(case)
+
+
+TRACE: ContextVar[str] = ContextVar("trace", default="none")
+
+
+def test_service_runs_in_the_context_of_whoever_called(on: On) -> None:
+    """So that traces go through the plugin and back."""
+    seen: list[str] = []
+
+    async def guest(op: str, args: dict[str, Any], call: Call) -> Any:
+        await call.call("ask")
+
+    async def service(op: str, args: dict[str, Any], call: Call) -> Any:
+        seen.append(TRACE.get())
+
+    async def case() -> None:
+        async with peers(guest) as (host, _, _):
+
+            async def ask(trace: str) -> None:
+                TRACE.set(trace)
+                await host.call("work", services=service)
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(3):
+                    _ = tasks.start_soon(ask, f"trace {number}")
+        assert ["trace 0", "trace 1", "trace 2"] == sorted(seen)
+
+    on(case)
+
+
+@pytest.mark.parametrize("kind", ["call", "stream"])
+def test_cancelled_at_any_step_nothing_is_left(on: On, kind: str) -> None:
+    """Neither an open call on one of the sides, nor a service; and the next call works."""
+    running = 0
+
+    async def guest(op: str, args: dict[str, Any], call: Call) -> Any:
+        nonlocal running
+        running += 1
+        try:
+            await call.call("ask")
+            for number in range(3 if call.streams else 0):
+                await call.send(number)
+            return await call.call("ask")
+        finally:
+            running -= 1
+
+    async def service(op: str, args: dict[str, Any], call: Call) -> Any:
+        nonlocal running
+        running += 1
+        try:
+            await anyio.lowlevel.checkpoint()
+            return op
+        finally:
+            running -= 1
+
+    async def case() -> None:
+        async with peers(guest) as (host, far, _):
+
+            async def work() -> Any:
+                if kind == "call":
+                    return await host.call("work", services=service)
+                async with host.stream("work", services=service, credit=2) as items:
+                    assert [0, 1, 2] == [item async for item in items]
+                    return items.result
+
+            for steps in range(60):
+                async with anyio.create_task_group() as tasks:
+                    _ = tasks.start_soon(work)
+                    for _ in range(steps):
+                        await anyio.lowlevel.checkpoint()
+                    tasks.cancel_scope.cancel()
+                open_calls = (host._requests, far._calls, far._requests, host._calls)  # noqa: SLF001  # what must be empty
+                assert ({}, {}, {}, {}) == open_calls
+                assert 0 == running
+            assert "ask" == await work()
+
     on(case)
