@@ -25,6 +25,11 @@ import fairlead_sandbox.inside
 from fairlead_sandbox.runner import Identities, Runner, Setup, Table
 
 START = "import sys; sys.path.insert(0, '/mnt/fairlead'); from inside._supervisor import main; main()"
+LOOPBACK = """
+import fcntl, socket
+fcntl.ioctl(socket.socket(), 0x8914, b"lo".ljust(16, bytes(1)) + bytes([0x41]).ljust(24, bytes(1)))
+"""
+"""SIOCSIFFLAGS with IFF_UP and IFF_RUNNING (netdevice(7)): a new network namespace has its loopback down."""
 PROBES = Path(__file__).parent / "inside_probes"
 TABLES = (Table("probes", "probes.plugin"),)
 IDENTITIES = Identities.from_base(61_000)
@@ -42,6 +47,7 @@ mount -t tmpfs -o mode=755 tmpfs /mnt
 mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m,nr_inodes=4096 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m,nr_inodes=4096 tmpfs /tmp
 mount -o remount,bind,ro /
+{python} -I -S -c {loopback}
 cd /
 exec setpriv --bounding-set=-all,+chown,+dac_override,+fowner,+setgid,+setuid --inh-caps=-all \\
     {python} -I -S -c {start}
@@ -67,6 +73,8 @@ class Sandbox:
 
     runner: Runner
     process: trio.Process
+    nursery: trio.Nursery
+    """Cancelled at its end."""
     setup: Setup
     work: Path
     record: Path
@@ -123,6 +131,7 @@ def _script(groups: Sequence[Path], binds: Mapping[str, Path]) -> str:
         binds="\n".join(lines),
         python=python,
         start=shlex.quote(START),
+        loopback=shlex.quote(LOOPBACK),
     )
 
 
@@ -150,7 +159,7 @@ async def sandbox(  # each is one thing that a test varies
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PATH": _PATH}
             )
             assert process.stdio is not None
-            made = Sandbox(None, process, setup, binds["/mnt/work"], binds["/mnt/record"])  # type: ignore[arg-type]  # it is made from this one
+            made = Sandbox(None, process, nursery, setup, binds["/mnt/work"], binds["/mnt/record"])  # type: ignore[arg-type]  # it is made from this one
             made.runner = Runner(_Attached(process.stdio), made.kill)
             nursery.start_soon(_read_errors, process, made.errors)
             try:

@@ -4,57 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from attrs import evolve
 
 from fairlead import Principal, ToolResult
-from fairlead.errors import FairleadError, PluginLoadError, ToolError
+from fairlead.errors import FairleadError, ToolError
 from fairlead.wire import structure
-from fairlead_sandbox.errors import BoundaryBroken, OutputLimit, PidLimit, SandboxError, SandboxLost, Timeout
-from fairlead_sandbox.runner import Limits, Outcome, Table, Watch, Work
+from fairlead_sandbox.errors import SandboxLost, Timeout
+from fairlead_sandbox.runner import Watch, Work
 
-from .inside_namespace import IDENTITIES, Sandbox, needed, sandbox
-
-
-def work(code: str, call: str = "", **changes: Any) -> Work:
-    limits = Limits(**{key: changes.pop(key) for key in list(changes) if key in Limits.__annotations__})
-    given = {"effect": "read", "limits": limits, **changes}
-    return Work(call or os.urandom(8).hex(), "probes", "run", {"code": code}, **given)
-
-
-async def run(box: Sandbox, code: str, call: str = "", watch: Watch | None = None, **changes: Any) -> Outcome:
-    return await box.runner.call(work(code, call, **changes), watch)
-
-
-class Seen(Watch):
-    """Keeps what it sees."""
-
-    def __init__(self, answer: Any = None) -> None:
-        self.pieces: list[tuple[str, str]] = []
-        self.details: list[str] = []
-        self.asked: list[tuple[str, Mapping[str, Any]]] = []
-        self.first = trio.Event()
-        self._answer = answer
-
-    async def output(self, stream: str, text: str) -> None:
-        self.pieces.append((stream, text))
-        self.first.set()
-
-    async def progress(self, detail: str) -> None:
-        self.details.append(detail)
-        self.first.set()
-
-    async def ask(self, service: str, args: Mapping[str, Any]) -> Any:
-        self.asked.append((service, args))
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
+from .inside_calls import INTERRUPTED, Seen, lost, run
+from .inside_namespace import IDENTITIES, sandbox
 
 
 async def test_sandbox_says_what_it_is_and_what_its_tools_are(tmp_path: Path) -> None:
@@ -245,6 +207,34 @@ async def test_only_regular_files_of_the_workspace_leave(tmp_path: Path, make: s
         assert box.runner.usable
 
 
+async def test_way_out_is_on_the_loopback_of_each_call(tmp_path: Path) -> None:
+    """What is sent to the proxy's port comes out of the socket on the host; the variables name the port."""
+    (tmp_path / "egress").mkdir()
+    listener = trio.socket.socket(trio.socket.AF_UNIX)
+    await listener.bind(str(tmp_path / "egress" / "socket"))
+    (tmp_path / "egress" / "socket").chmod(0o777)
+    listener.listen()
+
+    async def serve() -> None:
+        while True:
+            connection, _ = await listener.accept()
+            await connection.send(b"host:" + await connection.recv(100))
+            connection.close()
+
+    code = """
+import socket
+address = os.environ['HTTPS_PROXY'].removeprefix('http://').split(':')
+with socket.create_connection((address[0], int(address[1]))) as s:
+    s.sendall(b'hello')
+    return s.recv(100).decode()
+"""
+    changes = {"egress": "/mnt/egress/socket"}
+    with listener:
+        async with sandbox(tmp_path, paths={"/mnt/egress": tmp_path / "egress"}, changes=changes) as box:
+            box.nursery.start_soon(serve)
+            assert ["host:hello"] * 2 == [(await run(box, code)).value for _ in range(2)]
+
+
 # -- cancellation
 
 
@@ -359,14 +349,6 @@ async def test_interrupted_call_is_unknown(tmp_path: Path) -> None:
         assert box.runner.usable
 
 
-INTERRUPTED = "print('in')\nawait trio.sleep(99)"
-
-
-async def lost(box: Sandbox, seen: Seen) -> None:
-    with pytest.raises(SandboxLost):
-        await run(box, INTERRUPTED, "c1", seen, effect="once")
-
-
 async def test_id_of_another_call_is_refused(tmp_path: Path) -> None:
     """A mistake of the host's, which must not be answered with the other one's result."""
     async with sandbox(tmp_path) as box:
@@ -383,106 +365,3 @@ async def test_record_that_lost_its_end_to_power_loss_is_unknown(tmp_path: Path)
         (file,) = box.record.iterdir()
         file.write_bytes(file.read_bytes()[:-3])
         assert SandboxLost is type((await run(box, "return 'a'", "c1", effect="once")).error)
-
-
-# -- what ends a sandbox
-
-
-DIRT = [
-    ("shared memory", "import ctypes\nctypes.CDLL(None).shmget(1234, 4096, 0o1666)", "System V"),
-    ("semaphores", "import ctypes\nctypes.CDLL(None).semget(1234, 1, 0o1666)", "System V"),
-    ("priority of the zygote", "os.setpriority(os.PRIO_PROCESS, os.getppid(), 5)", "scheduling"),
-    ("processors of the zygote", "os.sched_setaffinity(os.getppid(), {0})", "scheduling"),
-]
-
-
-@pytest.mark.parametrize("code", [case[1] for case in DIRT], ids=[case[0] for case in DIRT])
-async def test_what_cannot_be_cleaned_ends_the_sandbox(tmp_path: Path, code: str) -> None:
-    """The call has its result, nobody gets the sandbox after it, and it is dead by itself."""
-    async with sandbox(tmp_path) as box:
-        outcome = await run(box, code)
-        assert ("done", None) == (outcome.value, outcome.error)
-        assert not box.runner.usable
-        with trio.fail_after(5):
-            await box.process.wait()
-        with pytest.raises(SandboxLost):
-            await run(box, "pass")
-
-
-async def test_end_of_the_channel_ends_everything_at_once(tmp_path: Path) -> None:
-    """The host is gone: also in the middle of a call that ignores all."""
-    seen = Seen()
-    async with sandbox(tmp_path) as box:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lost, box, seen)
-            await seen.first.wait()
-            began = time.monotonic()
-            assert box.process.stdin is not None
-            await box.process.stdin.aclose()
-            with trio.fail_after(5):
-                await box.process.wait()
-            assert time.monotonic() - began < 1
-        assert not box.runner.usable
-
-
-async def test_supervisor_refuses_to_be_an_ordinary_process() -> None:
-    """It would kill what is not its own."""
-    import fairlead_sandbox.inside  # noqa: PLC0415  # for its path
-
-    start = "import sys; sys.path.insert(0, sys.argv[1]); from inside._supervisor import main; main()"
-    place = str(Path(fairlead_sandbox.inside.__file__).parent.parent)
-    import sys  # noqa: PLC0415  # the interpreter
-
-    done = await trio.run_process(
-        [sys.executable, "-I", "-S", "-c", start, place], capture_stderr=True, check=False, stdin=b""
-    )
-    assert (1, True) == (done.returncode, b"must be process 1" in done.stderr)
-
-
-# -- plugins that do not load
-
-BAD = [
-    ("raises", "raise RuntimeError('no licence')", "RuntimeError: no licence"),
-    ("exits", "raise SystemExit(0)", "SystemExit"),
-    ("leaves at once", "import os\nos._exit(0)", "the zygote has ended"),
-    ("crashes", "import ctypes\nctypes.string_at(8)", "the zygote has ended"),
-    ("has no hook", "x = 1", ""),
-    ("leaves a process", "import os, time\nif os.fork() == 0: time.sleep(99)", "left behind"),
-    ("is not there", None, "ModuleNotFoundError"),
-]
-
-
-@pytest.mark.parametrize(("source", "says"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-async def test_plugin_that_does_not_load_is_told(tmp_path: Path, source: str | None, says: str) -> None:
-    """Typed, with its words; the sandbox is dead."""
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    if source is not None:
-        (plugins / "bad.py").write_text(source)
-    tables = (Table("bad", "bad"),)
-    async with sandbox(tmp_path, start=False, tables=tables, paths={"/mnt/bad": plugins}) as box:
-        setup = evolve(box.setup, paths=("/mnt/bad", *box.setup.paths))
-        if not says:
-            await box.runner.start(setup)
-            assert [] == list(box.runner.workers)
-            return
-        with trio.fail_after(10), pytest.raises(PluginLoadError, match=says):
-            await box.runner.start(setup)
-        assert (False, True) == (box.runner.usable, box.killed)
-
-
-async def test_without_users_of_their_own_it_works_and_says_so(tmp_path: Path) -> None:
-    """One user for all: calls are still cleaned away."""
-    async with sandbox(tmp_path, changes={"identities": None, "record": None}) as box:
-        assert False is box.runner.facts["separate"]
-        outcome = await run(box, "if os.fork() == 0: os.setsid(); __import__('time').sleep(99)")
-        assert "done" == outcome.value
-        assert "3" == (await run(box, "return str(len([n for n in os.listdir('/proc') if n.isdigit()]))")).value
-
-
-def test_machine_can_run_these() -> None:
-    """Where it cannot, the tests above say what is missing."""
-    assert isinstance(needed(), str)
-    assert issubclass(OutputLimit, SandboxError)
-    assert issubclass(PidLimit, SandboxError)
-    assert issubclass(BoundaryBroken, SandboxError)

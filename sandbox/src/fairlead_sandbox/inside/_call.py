@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ._forward import start
 from ._frames import HEAD_BYTES, FrameError, encode
 from ._kernel import Identities, become_call, limit, offer_to_oom_killer
 
@@ -24,13 +25,16 @@ TRACE = 8_192
 """Characters of a traceback."""
 
 
-def run_call(files: list[int], who: Identities, plugins: Any) -> NoReturn:
+def run_call(files: list[int], who: Identities, plugins: Any, egress: str | None) -> NoReturn:
     """Get ready, wait for the one order, and do it.
 
-    `files`: the channel, over which it comes and its result goes; standard output; standard error.
+    `files`: the channel, over which it comes and its result goes; standard output; standard error. `egress`: the
+    socket of the way out.
     """
     channel = socket.socket(fileno=files[0])
     _take_place(files, who)
+    if egress is not None:
+        start(egress)
     answer = _answer(channel, plugins)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
+from ._forward import variables
 from ._frames import encode
 from ._kernel import Identities, become_supervisor, become_zygote, forbid_privileges, hide
 
@@ -94,10 +95,10 @@ def start_zygote(setup: Mapping[str, Any], who: Identities) -> Zygote:
     os.close(writer)
     os.set_blocking(reader, False)
     become_supervisor(who)
-    environment = DEFAULTS | setup.get("environment", {})
-    ours.sendall(
-        encode({"paths": setup["paths"], "plugins": setup["plugins"], "environment": environment, "who": list(who)})
-    )
+    egress = setup.get("egress")
+    environment = DEFAULTS | (variables() if egress else {}) | setup.get("environment", {})
+    named = {"environment": environment, "egress": egress, "who": list(who)}
+    ours.sendall(encode({"paths": setup["paths"], "plugins": setup["plugins"], **named}))
     return Zygote(pid, ours, reader)
 
 

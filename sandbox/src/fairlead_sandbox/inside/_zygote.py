@@ -10,6 +10,8 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from ._call import run_call
@@ -43,7 +45,7 @@ def serve(channel: socket.socket) -> NoReturn:
         order, files = receive_files(channel, reader)
         if order is None:
             os._exit(0)
-        _fork(channel, files, who, plugins)
+        _fork(channel, files, partial(run_call, files, who, plugins, setup["egress"]))
 
 
 def _load(channel: socket.socket, tables: list[dict[str, Any]]) -> Plugins:
@@ -67,12 +69,12 @@ def _trace(error: BaseException) -> str:
         return ""
 
 
-def _fork(channel: socket.socket, files: list[int], who: Identities, plugins: Plugins) -> None:
+def _fork(channel: socket.socket, files: list[int], call: Callable[[], NoReturn]) -> None:
     pid = os.fork()
     if pid == 0:
         try:
             channel.close()
-            run_call(files, who, plugins)
+            call()
         except BaseException:  # noqa: BLE001  # nothing may let the child go on as a second zygote
             traceback.print_exc()
         finally:

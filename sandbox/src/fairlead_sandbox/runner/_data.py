@@ -57,6 +57,8 @@ class Setup:
     """Directory of the session's volume for what must happen once. It is given to the supervisor's user."""
     sweep: Sequence[str] = ("/tmp", "/dev/shm")  # noqa: S108  # inside of the sandbox
     """Emptied after each call; each must be a mount of its own. Name every place where calls may write."""
+    egress: str | None = None
+    """The socket of the way out. Calls then find a proxy on their own loopback, and variables that name it."""
     cgroup: str | None = "/sys/fs/cgroup"
     environment: Mapping[str, str] = field(factory=dict)
     """For the zygote and all calls, beside PATH, LANG and HOME."""
