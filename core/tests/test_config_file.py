@@ -94,7 +94,7 @@ def test_provider_and_model_are_enough(write: Write) -> None:
     """A file of one provider and one model has tools, a memory and rules."""
     found = config.load(write(TEN_LINES), environ={"MY_KEY": KEY})
     assert ["anthropic"] == names(found, "providers")
-    assert ["clock", "calculator", "notes"] == names(found, "tools")
+    assert ["clock", "calculator", "notes", "workbench"] == names(found, "tools")
     assert ["sqlite"] == names(found, "memories")
     assert ["rules"] == names(found, "policies")
     assert {"default": (config.ModelRef("anthropic", "claude-sonnet-4-5"),)} == found.models
@@ -111,7 +111,7 @@ def test_enabled_table_replaces_the_defaults_of_its_kind(write: Write) -> None:
 def test_table_that_is_off_takes_one_default_away(write: Write) -> None:
     """``enabled = false`` leaves the other defaults of its kind."""
     found = config.load(write("[tools.notes]\nenabled = false\n"), environ={})
-    assert ["clock", "calculator"] == names(found, "tools")
+    assert ["clock", "calculator", "workbench"] == names(found, "tools")
 
 
 def test_empty_file_has_the_default_models(write: Write) -> None:
@@ -289,7 +289,7 @@ def test_production_wants_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_production_with_all_that_it_needs(write: Write) -> None:
     """Tools and rules still come from the default."""
     text = 'profile = "production"\n[models]\ndefault = "openai/x"\n[providers.openai]\n[memories.sqlite]\n'
-    assert ["clock", "calculator", "notes"] == names(config.load(write(text), environ={}), "tools")
+    assert ["clock", "calculator", "notes", "workbench"] == names(config.load(write(text), environ={}), "tools")
 
 
 # -- faults

@@ -143,7 +143,11 @@ def test_default_configuration_loads(tmp_path: Path) -> None:
     """Our own plugins run in the host, and the default rules name exactly the tools of the default."""
     loaded = load(config.default(environ={"FAIRLEAD_DATA": str(tmp_path)}))
     assert [] == [report for report in loaded.reports if report.status != "ready"]
-    tools = [spec.name for worker in tools_of(loaded) for spec in worker.specs()]
+    tools = [
+        spec.name
+        for each in tools_of(loaded)
+        for spec in (each.plugin.manifest.tools if isinstance(each, Assignment) else each.specs())
+    ]
     (rules,) = (owner for owner, _ in loaded.workers["policies"])
     assert sorted(tools) == sorted(rules.options["rules"][0]["resources"])
 

@@ -47,7 +47,10 @@ _RULES = {
     "name": "default-tools",
     "effect": "allow",
     "actions": ["tool_call"],
-    "resources": ["now", "weekday", "date_difference", "add_days", "calculate", "remember", "recall", "forget"],
+    "resources": [
+        *("now", "weekday", "date_difference", "add_days", "calculate", "remember", "recall", "forget"),
+        *("shell", "python", "read_file", "write_file", "edit_file", "list_files", "search_files", "send_file"),
+    ],
     "layer": "app",
 }
 
@@ -74,7 +77,7 @@ def default_plugins(kind: Kind, environ: Mapping[str, str]) -> list[PluginConfig
     named: dict[Kind, dict[str, dict[str, Any]]] = {
         "channels": {},
         "providers": {**_vendors(environ), REHEARSAL: {}},
-        "tools": {"clock": {}, "calculator": {}, "notes": {}},
+        "tools": {"clock": {}, "calculator": {}, "notes": {}, "workbench": {}},
         "memories": {"sqlite": {}},
         "policies": {"rules": {"rules": [_RULES]}},
     }

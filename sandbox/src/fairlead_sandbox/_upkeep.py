@@ -12,11 +12,11 @@ from attrs import asdict
 from fairlead import Finding
 from fairlead.config import Config
 from fairlead.errors import FairleadError
+from fairlead_sandbox._places import PROJECT, Places
 from fairlead_sandbox._survey import survey
 from fairlead_sandbox.container import Engine, Workspaces, collect_garbage, list_containers, open_engine
 from fairlead_sandbox.environments import collect_garbage as collect_bundles
 from fairlead_sandbox.image import DebianRecipe, RegistryRecipe, build_image, find_image
-from fairlead_sandbox.isolator import PROJECT, Places
 
 __all__ = ["build_sandbox_image", "check_sandbox", "list_sandboxes", "tidy_sandboxes"]
 

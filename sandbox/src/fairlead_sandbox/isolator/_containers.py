@@ -12,6 +12,7 @@ from typing import Any
 import trio
 from attrs import define, field, frozen
 
+from fairlead_sandbox._places import INSIDE, PROJECT, Places, Walls
 from fairlead_sandbox.container import (
     Container,
     ContainerSpec,
@@ -28,12 +29,10 @@ from fairlead_sandbox.errors import SandboxLost
 from fairlead_sandbox.image import Image, check_python, find_image
 from fairlead_sandbox.isolator._shelter import start_sheltered
 from fairlead_sandbox.isolator._volumes import Volumes
-from fairlead_sandbox.isolator._walls import INSIDE, Places, Walls
 from fairlead_sandbox.runner import Identities, Runner, Setup, Table
 
 __all__ = ["Containers", "Plan", "Sandbox"]
 
-PROJECT = "fairlead"
 START = "import sys; sys.path.insert(0, '/fairlead'); from inside._supervisor import main; main()"
 SUPERVISOR = ("python3", "-I", "-S", "-c", START)
 START_SECONDS = 30.0
@@ -212,6 +211,10 @@ class Containers:
             await container.kill()
             problem = f"the sandbox of {plan.table.name!r} was not ready within {START_SECONDS:g} s"
             raise SandboxLost(problem, next_step="fairlead sandbox doctor") from None
+        except SandboxLost as lost:
+            lost.last_words = await container.wait()
+            lost.problem = f"the sandbox of {plan.table.name!r} ended before it was ready: {lost.last_words}"
+            raise
         except BaseException:
             await container.kill()
             raise
@@ -223,7 +226,7 @@ class Containers:
             paths=[f"/plugin/{place}" for place in range(len(plan.environment.paths))],
             tables=[plan.table],
             identities=Identities.from_base(container.uids.first),
-            work="/workspace",
+            work="/work",
             record="/record",
         )
 

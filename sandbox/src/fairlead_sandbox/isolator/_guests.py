@@ -12,13 +12,13 @@ import trio
 from attrs import define, field
 
 from fairlead.isolation import Assignment
+from fairlead_sandbox._places import Places, Walls
 from fairlead_sandbox.environments import Environment
 from fairlead_sandbox.guest import guest_command
 from fairlead_sandbox.isolator._containers import Containers
 from fairlead_sandbox.isolator._egress import WaysOut
 from fairlead_sandbox.isolator._secrets import Handles
 from fairlead_sandbox.isolator._shelter import start_sheltered
-from fairlead_sandbox.isolator._walls import Places, Walls
 from fairlead_sandbox.process import ProcessSpec, Running, Supervisor, launch
 from fairlead_sandbox.remote import RemotePlugin
 
@@ -67,7 +67,7 @@ class Guests:
         started = (
             partial(self._contain, environment, runtime, subject, socket)
             if inside
-            else partial(self._launch, environment, work, socket)
+            else partial(self._launch, environment, work, socket, tools=table.kind == "tools")
         )
         return await self._keep(subject, hello, started, level)
 
@@ -107,7 +107,7 @@ class Guests:
             socket = await self.ways.open(nursery, subject, hosts, handles.grants)
             task_status.started(socket)
 
-    async def _launch(self, environment: Environment, work: Path, socket: Path | None) -> Running:
+    async def _launch(self, environment: Environment, work: Path, socket: Path | None, *, tools: bool) -> Running:
         command = guest_command(sys.executable, [str(path) for path in environment.paths])
         spec = ProcessSpec(
             command=command,
@@ -115,6 +115,7 @@ class Guests:
             work_dir=work,
             limits=self.walls.of_processes,
             egress_socket=socket,
+            subprocesses=tools,
         )
         return await launch(spec, self.nursery)
 

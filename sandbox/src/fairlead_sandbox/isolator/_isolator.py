@@ -1,28 +1,20 @@
-"""The isolator: where each plugin runs, and what becomes of it there."""
+"""The isolator: what the core knows of all this."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import distribution
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from fairlead import Finding
+from fairlead import Finding, Tool
 from fairlead.config import Config
-from fairlead.errors import PluginLoadError
 from fairlead.isolation import Assignment, Isolator
-from fairlead.types import Isolation
-from fairlead_sandbox.environments import Environment, PluginStore, bundle
-from fairlead_sandbox.errors import EngineUnavailable, ImageMissing
-from fairlead_sandbox.isolator._containers import Containers, Plan
-from fairlead_sandbox.isolator._egress import WaysOut
-from fairlead_sandbox.isolator._guests import Guests
-from fairlead_sandbox.isolator._secrets import Handles
-from fairlead_sandbox.isolator._tools import SandboxedTool, described
-from fairlead_sandbox.isolator._walls import Places, Walls
-from fairlead_sandbox.runner import Table
+from fairlead_sandbox.isolator._promised import PromisedTool
+
+if TYPE_CHECKING:
+    from fairlead_sandbox.isolator._yard import Yard
 
 __all__ = ["SandboxIsolator", "make"]
 
@@ -33,103 +25,44 @@ def make(config: Config, nursery: trio.Nursery, notice: Callable[..., None]) -> 
 
 
 class SandboxIsolator(Isolator):
-    """Tools run in sandboxes, a call a process; other plugins as a whole, in a process or container of their own."""
+    """Light until a plugin has to run."""
 
     def __init__(self, config: Config, nursery: trio.Nursery, notice: Callable[..., None]) -> None:
         self.name = "isolation"
-        self._seconds = config.limits.tool_seconds
-        self._walls = Walls.read(config.isolation)
-        self._places = Places.of(config)
-        self._containers = Containers(self._walls, self._places, nursery, notice)
-        self._ways = WaysOut(self._places.run, notice)
-        self._guests = Guests(self._walls, self._places, self._ways, self._containers, nursery, notice)
-        self._store = PluginStore(self._places.plugins, self._places.cache)
-
-    async def open(self) -> None:
-        await trio.to_thread.run_sync(self._places.prepare)
+        self._config, self._nursery, self._notice = config, nursery, notice
+        self._opening = trio.Lock()
+        self._yard: Yard | None = None
 
     async def close(self) -> None:
-        await self._guests.stop()
-        await self._containers.aclose()
+        if self._yard is not None:
+            await self._yard.close()
 
     async def check(self) -> Sequence[Finding]:
-        return [
-            Finding(subject, ok=state.status in ("ready", "stopped", "starting"), detail=_told(state))
-            for subject, state in ((name, each.state) for name, each in self._guests.supervisors.items())
-        ]
-
-    async def forget(self, session: str) -> None:
-        await self._containers.forget(session)
+        return self._yard.check() if self._yard is not None else ()
 
     async def place(self, assignment: Assignment) -> Mapping[str, Sequence[Any]]:
-        environment = await trio.to_thread.run_sync(self._environment, assignment)
-        level = assignment.level
-        runtime = self._walls.runtime if level == "kernel" else ""
-        if assignment.table.kind == "tools" and level != "process" and not await self._falls_back(level):
-            return {"tools": await self._tools(assignment, environment, level, runtime)}
-        if assignment.table.kind == "tools":
-            level = "process"
-        return await self._guests.place(assignment, environment, level, runtime)
-
-    async def _falls_back(self, level: Isolation) -> bool:
-        """Whether the configuration allows a process, and there is nothing better."""
-        if self._walls.fallback != "process" or level != "container":
-            return False
-        try:
-            await self._containers.ready()
-        except (EngineUnavailable, ImageMissing):
-            return True
-        return False
-
-    def _environment(self, assignment: Assignment) -> Environment:
-        plugin = assignment.plugin
-        try:
-            if plugin.site:
-                return self._store.environment(Path(plugin.site).parent.parent.name)
-            return bundle(distribution(plugin.distribution), self._places.cache)
-        except OSError as error:
-            problem = f"its packages cannot be copied to {self._places.cache}: {error}"
-            raise PluginLoadError(problem, next_step=f"df -h {self._places.data}") from error
-
-    async def _tools(
-        self, assignment: Assignment, environment: Environment, level: Isolation, runtime: str
-    ) -> list[SandboxedTool]:
         table, manifest = assignment.table, assignment.plugin.manifest
-        handles = Handles(table.hosts)
-        options = handles.options(assignment.settings.options)
-        subject = f"{table.kind}/{table.name}"
+        # Options may change what it offers.
+        known = manifest is not None and manifest.tools and not assignment.settings.options
+        if manifest is None or not known or table.kind != "tools" or assignment.level not in ("container", "kernel"):
+            return await (await self._open()).place(assignment)
+        return {"tools": [PromisedTool(table.name, manifest.tools, assignment.level, partial(self._keep, assignment))]}
 
-        async def open_way(nursery: trio.Nursery) -> Path | None:
-            return await self._ways.open(nursery, subject, table.hosts, handles.grants)
+    async def forget(self, session: str) -> None:
+        await (await self._open()).forget(session)
 
-        plan = Plan(
-            Table(table.name, assignment.plugin.value, options, assignment.settings.profile),
-            environment,
-            runtime,
-            shared_volume=manifest is not None and "workspace" in manifest.mounts,
-            open_way=open_way,
-        )
-        self._containers.plan(plan)
-        if manifest is not None and manifest.tools:
-            specs: Sequence[Sequence[Any]] = [manifest.tools]
-        else:
-            specs = await described(plan, self._containers, self._places.cache)
-        made = []
-        for worker, each in enumerate(specs):
-            tool = SandboxedTool(
-                plan,
-                worker,
-                each,
-                containers=self._containers,
-                walls=self._walls,
-                level=level,
-                seconds=self._seconds,
-            )
-            tool.name = table.name if worker == 0 else f"{table.name}-{worker + 1}"
-            made.append(tool)
-        return made
+    async def _keep(self, assignment: Assignment) -> Tool:
+        """Keep the promise: the worker itself."""
+        placed = await (await self._open()).place(assignment)
+        worker: Tool = placed["tools"][0]
+        return worker
 
+    async def _open(self) -> Yard:
+        async with self._opening:
+            if self._yard is None:
+                from fairlead_sandbox.isolator._yard import Yard  # noqa: PLC0415  # 150 ms that most turns do not need
 
-def _told(state: Any) -> str:
-    words = f": {state.last_words[:200]}" if state.last_words and state.status != "ready" else ""
-    return f"{state.status}, {state.restarts} restarts{words}"
+                yard = Yard(self._config, self._nursery, self._notice)
+                await yard.open()
+                self._yard = yard
+            return self._yard

@@ -17,10 +17,10 @@ from fairlead.errors import FairleadError, SchemaError, ToolError
 from fairlead.memory import Note
 from fairlead.types import Isolation
 from fairlead.wire import loads, structure, unstructure
+from fairlead_sandbox._places import Walls
 from fairlead_sandbox.container import PoolKey
 from fairlead_sandbox.isolator._containers import Containers, Plan, Sandbox
 from fairlead_sandbox.isolator._results import failure, result_from
-from fairlead_sandbox.isolator._walls import Walls
 from fairlead_sandbox.remote._data import parsed, parsed_list
 from fairlead_sandbox.runner import Limits, Watch, Work
 

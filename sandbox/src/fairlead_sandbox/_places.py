@@ -15,7 +15,10 @@ from fairlead.config import Config
 from fairlead_sandbox.container import ContainerLimits, PoolLimits
 from fairlead_sandbox.process import ProcessLimits
 
-__all__ = ["INSIDE", "Places", "Walls"]
+__all__ = ["INSIDE", "PROJECT", "Places", "Walls"]
+
+PROJECT = "fairlead"
+"""The label of our containers."""
 
 INSIDE = Path(fairlead_sandbox.inside.__file__).resolve().parent
 """What runs in containers; mounted there."""
