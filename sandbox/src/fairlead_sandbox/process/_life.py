@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -70,12 +71,9 @@ class Life:
         """End of its input first; what has not ended 2 s later is killed."""
         if self.running is None:
             return
-        try:
-            with trio.move_on_after(PATIENCE):
-                await self.running.stream.send_eof()
-                await self.running.wait()
-        except Exception:  # noqa: BLE001, S110  # the stream may be closed already: it is killed in any case
-            pass
+        with suppress(Exception), trio.move_on_after(PATIENCE):  # the stream may be closed already
+            await self.running.stream.send_eof()
+            await self.running.wait()
         await self.running.kill()
 
     async def _attend(self, running: Running, ready: Callable[[Peer], None]) -> Ending:
@@ -123,14 +121,20 @@ class Life:
         pulse = self.pulse
         while pulse is not None:
             await trio.sleep(pulse.every)
-            try:
-                with trio.fail_after(pulse.within):
-                    await pulse.ask(peer)
-            except trio.TooSlowError:
-                await self._kill(running, f"it did not answer within {pulse.within:g} s, and was killed")
-            except Exception:  # noqa: BLE001, S110  # an error is an answer: it lives
-                pass
+            async with trio.open_nursery() as nursery:
+                answered = trio.Event()
+                nursery.start_soon(self._ask, pulse, peer, answered)
+                with trio.move_on_after(pulse.within):
+                    await answered.wait()
+                if not answered.is_set():
+                    # Killed, and not cancelled first: that would give it two seconds more, and say another reason.
+                    await self._kill(running, f"it did not answer within {pulse.within:g} s, and was killed")
         await trio.sleep_forever()
+
+    async def _ask(self, pulse: Pulse, peer: Peer, answered: trio.Event) -> None:
+        with suppress(Exception):  # an error is an answer: it lives
+            await pulse.ask(peer)
+        answered.set()
 
     async def _kill(self, running: Running, reason: str) -> None:
         self._reason = self._reason or reason
