@@ -71,7 +71,7 @@ class Server:
     async def serve(self, stream: trio.SocketStream) -> None:
         self.connections += 1
         try:
-            with contextlib.suppress(trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError):
+            with contextlib.suppress(trio.BrokenResourceError, ssl.SSLError, h11.ProtocolError):
                 await self._serve(stream)
         finally:
             self.closed += 1
@@ -129,14 +129,19 @@ class Server:
             await stream.send_all(b"\0\1\2 no HTTP\r\n\r\n")
             return False
         body = told["body"].encode("latin-1") if way in ("/repeat", "/drip") else json.dumps(told).encode()
-        headers = [("Content-Type", "application/json"), ("Fairlead-Egress", "forged"), ("Keep-Alive", "timeout=5")]
-        headers += [("X-Echo", told["headers"].get("authorization", ""))]
+        headers: list[tuple[Any, Any]] = [
+            ("Content-Type", "application/json"),
+            ("Fairlead-Egress", "forged"),
+            ("Keep-Alive", "timeout=5"),
+        ]
+        headers += [("X-Echo", told["headers"].get("authorization", "").encode("latin-1"))]
         if way == "/gzip":
             body = gzip.compress(body)
             headers.append(("Content-Encoding", "gzip"))
         if way != "/drip":
             headers.append(("Content-Length", str(len(body))))
         pieces = [body[i : i + 1] for i in range(len(body))] if way == "/drip" else [body]
+        pieces = [] if told["method"] == "HEAD" else pieces
         await stream.send_all(http.send(h11.Response(status_code=200, headers=headers, reason="OK")) or b"")
         for piece in pieces:
             await stream.send_all(http.send(h11.Data(data=piece)) or b"")

@@ -15,6 +15,7 @@ from attrs import evolve
 from fairlead_sandbox.egress import Egress
 from fairlead_sandbox.egress._dialer import connect_to, system_resolver
 
+from .egress_hellos import client_hello, extension, real_hello, records, server_name
 from .egress_world import (
     API,
     LIMITS,
@@ -29,7 +30,6 @@ from .egress_world import (
     read_head,
     secret,
 )
-from .egress_hellos import client_hello, extension, real_hello, records, server_name
 
 
 @pytest.fixture(scope="module")
