@@ -281,13 +281,12 @@ class Supervisor:
 
     def _facts(self) -> dict[str, Any]:
         """What the host may rely on, as it is found here."""
-        mounts = [mount for mount in _sweep.writable_mounts() if mount not in self._known]
         return {
             "python": ".".join(str(part) for part in sys.version_info[:3]),
             "separate": self._who.separate,
             "root": 0 in os.getresuid(),
             "recorded": self._record is not None,
-            "writable": [mount for mount in mounts if os.access(mount, os.W_OK, effective_ids=True)],
+            "writable": [mount for mount in _sweep.writable_mounts(self._who) if mount not in self._known],
             "counted": self._cgroup.read().oom_kills is not None,
         }
 

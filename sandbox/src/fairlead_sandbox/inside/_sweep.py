@@ -131,15 +131,27 @@ def _empty(directory: int, budget: list[int], depth: int) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def writable_mounts() -> list[str]:
-    """Every mount that is not read-only, apart from the kernel's own file systems (proc(5), mountinfo)."""
-    kernel = {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "nsfs", "bpf"}
+def writable_mounts(who: Identities) -> list[str]:
+    """Every mounted directory in which a call may make files (proc(5), mountinfo), apart from the kernel's own."""
+    kernel = {
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "devpts",
+        "securityfs",
+        "debugfs",
+        "tracefs",
+        "nsfs",
+        "bpf",
+        "mqueue",
+    }
     found = []
-    with contextlib.suppress(OSError):
+    with as_call(who), contextlib.suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
             words = line.split(" ")
-            kind = words[words.index("-") + 1]
-            if kind not in kernel and "rw" in words[5].split(","):
+            is_kernels = words[words.index("-") + 1] in kernel
+            if not is_kernels and os.path.isdir(words[4]) and os.access(words[4], os.W_OK, effective_ids=True):  # noqa: PTH112  # a name
                 found.append(words[4])
     return found
 
