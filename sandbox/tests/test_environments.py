@@ -63,7 +63,7 @@ def test_plugin_of_this_environment_runs_from_its_bundle(cache: Path) -> None:
     made = bundle(importlib.metadata.distribution("fairlead-calculator"), cache)
     assert ("fairlead-calculator", "0.1.0") == (made.distribution, made.version)
     code = """
-import anyio, fairlead, fairlead_sandbox.errors, importlib.metadata, json, trio
+import anyio, fairlead, fairlead_sandbox.guest, importlib.metadata, json, trio
 from fairlead import wire
 (point,) = importlib.metadata.entry_points(group="fairlead.tools")
 plugin = point.load()
@@ -150,14 +150,16 @@ def test_requirements_follow_markers_and_extras(cache: Path, tmp_path: Path) -> 
     for name in ("here", "extra-of-need", "fast", "checker"):
         install(tmp_path, name, {f"{name.replace('-', '_')}.py": ""})
     optional = "Provides-Extra: more\nRequires-Dist: extra-of-need; extra == 'more'\n"
+    optional += "Provides-Extra: less\nRequires-Dist: nowhere; extra == 'less'\n"
     install(tmp_path, "need", {"need.py": ""}, requires=("rooted",), extra=optional)
-    extras = "Provides-Extra: speed\nProvides-Extra: absent\nProvides-Extra: test\n"
+    extras = "Provides-Extra: speed\nProvides-Extra: absent\nProvides-Extra: nested\nProvides-Extra: test\n"
     requires = (
         "here; python_version >= '3'",
         "nowhere; sys_platform == 'win32'",
         "need[more]",
         "fast; extra == 'speed'",
         "not-installed; extra == 'absent'",
+        "need[less]; extra == 'nested'",
         "checker; extra == 'test'",
     )
     (site,) = bundle(install(tmp_path, "rooted", {"rooted.py": ""}, requires=requires, extra=extras), cache).paths
@@ -226,16 +228,23 @@ def test_unknown_import_hook_is_refused_in_words(cache: Path, tmp_path: Path) ->
 
 
 def test_project_directory_on_the_path_gives_its_packages_only(cache: Path, tmp_path: Path) -> None:
-    """No tests, no virtual environment, no build files."""
+    """No tests, no virtual environment, no build files, no settings of whoever works there."""
     project, site = tmp_path / "project", tmp_path / "site"
-    for name in ("flat/__init__.py", "tests/__init__.py", ".venv/lib/x.py", "setup.py", "node/x.js", "single.py"):
+    for name in (
+        "flat/.env",
+        "flat/__init__.py",
+        "tests/__init__.py",
+        ".venv/lib/x.py",
+        "setup.py",
+        "node/x.js",
+        "single.py",
+    ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("")
     install_editable(site, "flat", project, f"{project}\n")
     (top,) = bundle(find(site, "flat"), cache).paths
-    assert [True, True, False, False, False, False] == [
-        (top / name).exists() for name in ("flat", "single.py", "tests", ".venv", "setup.py", "node")
-    ]
+    names = ("flat", "single.py", "tests", ".venv", "setup.py", "node", "flat/.env")
+    assert [True, True, False, False, False, False, False] == [(top / name).exists() for name in names]
 
 
 def test_distribution_without_a_record_is_found_by_its_names(cache: Path, tmp_path: Path) -> None:

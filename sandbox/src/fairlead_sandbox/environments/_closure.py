@@ -93,9 +93,16 @@ def closure(roots: Iterable[Distribution], find: Find) -> dict[str, Distribution
 
 def _installed_extras(distribution: Distribution, find: Find) -> frozenset[str]:
     extras = {normal(extra) for extra in distribution.metadata.get_all("Provides-Extra") or ()} - _FOR_DEVELOPERS
-    return frozenset(
-        extra for extra in extras if all(find(normal(need.name)) for need in requirements(distribution, [extra]))
-    )
+    return frozenset(extra for extra in extras if _is_installed(distribution, [extra], find))
+
+
+def _is_installed(distribution: Distribution, extras: Iterable[str], find: Find) -> bool:
+    """Whether all is there that these extras need, and the extras of what they need."""
+    for need in requirements(distribution, extras):
+        found = find(normal(need.name))
+        if found is None or (need.extras and not _is_installed(found, need.extras, find)):
+            return False
+    return True
 
 
 def _missing(owner: Distribution, need: str) -> PluginLoadError:

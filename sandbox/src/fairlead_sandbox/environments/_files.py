@@ -26,6 +26,7 @@ _OF_THE_INSTALL = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_ca
 """Files of the metadata that tell of this installation, and not of the distribution."""
 _NO_PACKAGES = {"setup.py", "conftest.py", "noxfile.py", "tests", "test", "docs", "examples", "build", "dist"}
 """What lies beside packages in a project's directory and is none."""
+_MOST_FILES = 200_000
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
@@ -40,11 +41,16 @@ class Files:
 
     def add(self, target: str, path: Path) -> None:
         """Add a regular file, unless another one has its place."""
-        if not _is_compiled(target) and path.is_file():
+        if "__pycache__" not in PurePosixPath(target).parts and path.is_file():
             self.found.setdefault(target, path)
+        if len(self.found) > _MOST_FILES:
+            raise PluginLoadError(f"more than {_MOST_FILES} files belong to {target}", next_step="build a wheel of it")
 
     def add_tree(self, target: str, directory: Path) -> None:
-        """Add all that lies below; a link to a directory is followed, but never in a circle."""
+        """Add all that lies below; a link to a directory is followed, but never in a circle.
+
+        Left out is what has a name with a dot in front: in a checkout, keys and settings of whoever works there.
+        """
         seen: set[str] = set()
         for root, folders, names in os.walk(directory, followlinks=True):
             real = os.path.realpath(root)
@@ -56,7 +62,8 @@ class Files:
             self.directories.add(Path(root))
             base = PurePosixPath(target, *Path(root).relative_to(directory).parts)
             for name in names:
-                self.add(str(base / name), Path(root, name))
+                if not name.startswith("."):
+                    self.add(str(base / name), Path(root, name))
 
 
 def normal(name: str) -> str:
@@ -128,10 +135,6 @@ def _add_schemas(files: Files) -> None:
     init = files.found.get("fairlead/__init__.py")
     if init is not None and not any(name.startswith("fairlead/schemas/") for name in files.found):
         files.add_tree("fairlead/schemas", init.resolve().parents[3] / "schemas")
-
-
-def _is_compiled(name: str) -> bool:
-    return name.endswith((".pyc", ".pyo")) or "__pycache__" in PurePosixPath(name).parts
 
 
 def _recorded(distribution: Distribution) -> list[str]:

@@ -164,6 +164,7 @@ class Pip:
             with tree.temporary(cache) as made:
                 command = [sys.executable, "-m", "venv", str(made / "pip")]
                 await run(command, cwd=made, doing="making an environment for pip", next_step=mend)
+                tree.remove_tree(final)  # one whose Python is gone
                 tree.place(made / "pip", final)
                 final.chmod(0o755)
         return cls(str(final / "bin/python"))

@@ -16,7 +16,7 @@ from fairlead.errors import PluginLoadError
 from fairlead_sandbox.environments import _tree as tree
 from fairlead_sandbox.environments._asks import Asks, asks_of
 from fairlead_sandbox.environments._bundle import host_distribution
-from fairlead_sandbox.environments._closure import closure, finder, runtime_needs
+from fairlead_sandbox.environments._closure import closure, finder, requirements, runtime_needs
 from fairlead_sandbox.environments._files import label_of, normal
 from fairlead_sandbox.environments._installers import Installer, Pin, Sources, render_pins
 from fairlead_sandbox.environments._repack import repack
@@ -59,6 +59,7 @@ class Preparation:
             path = await self._build(path)
         if self._source.kind != "index":
             self._wheel = wheel = await trio.to_thread.run_sync(self._take, path)
+            _refuse_places(wheel)
             judge(asks_of(wheel.distribution, wheel.root))
 
     async def make(self, judge: Judge) -> StoredPlugin:
@@ -166,6 +167,17 @@ class Preparation:
         tree.seal(made)
         os.sync()  # thousands of small files; a loss of power must not leave a version that is only half there
         return plugin
+
+
+def _refuse_places(wheel: Wheel) -> None:
+    """Before anything is fetched from there."""
+    for need in requirements(wheel.distribution):
+        if need.url is not None:
+            raise PluginLoadError(
+                f"{wheel.name} {wheel.version} wants {need.name} from {need.url}, and not from an index",
+                next_step="tell its authors, or add a wheel of it that has no such requirement",
+                distribution=f"{wheel.name} {wheel.version}",
+            )
 
 
 def current_needs(*names: str) -> tuple[str, ...]:
