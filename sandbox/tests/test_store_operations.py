@@ -13,8 +13,6 @@ from fairlead.config import Config, PluginConfig
 from fairlead.errors import PluginLoadError
 from fairlead.plugins import installed
 from fairlead_sandbox import operations
-from fairlead_sandbox._plugin_operations import open_store, states_of
-from fairlead_sandbox.isolator import Places
 
 from .packages import entry_points, plugin_files, wheel
 
@@ -52,14 +50,6 @@ def test_operations_are_found_by_their_entry_point() -> None:
     assert operations is point.load()
 
 
-def test_store_lies_where_the_isolator_looks(tmp_path: Path) -> None:
-    """One place for both, and for the states of processes."""
-    places = Places(config(tmp_path).data_dir, run=tmp_path)
-    assert places.states == states_of(config(tmp_path))
-    store = open_store(config(tmp_path))
-    assert (places.plugins, places.cache) == (store._directory, store._cache)  # noqa: SLF001  # nobody else need know
-
-
 async def test_core_lists_what_was_added(tmp_path: Path) -> None:
     """With its manifest and its directory, without this package and without an import."""
     there = config(tmp_path)
@@ -95,3 +85,16 @@ async def test_upgrade_is_tried_with_the_options_of_each_table(tmp_path: Path) -
         await operations.upgrade_plugin(there, "curfew", str(gone), no_index=True)
     (now,) = await operations.list_plugins(there)
     assert "2.0" == now["version"]
+
+
+async def test_plugin_that_nothing_enables_is_tried_where_it_needs_no_options(tmp_path: Path) -> None:
+    """One that must be told something cannot be tried without a table."""
+    there, broken = config(tmp_path), "raise ZeroDivisionError('no night')\n"
+    await operations.add_plugin(there, made(tmp_path, "1.0"), no_index=True)
+    with pytest.raises(PluginLoadError, match="no night"):
+        await operations.upgrade_plugin(there, "curfew", made(tmp_path, "2.0", broken), no_index=True)
+    needy = {"type": "object", "required": ["hours"], "properties": {"hours": {"type": "array"}}}
+    await operations.remove_plugin(there, "curfew")
+    await operations.add_plugin(there, made(tmp_path, "1.0", settings=needy), no_index=True)
+    done = await operations.upgrade_plugin(there, "curfew", made(tmp_path, "3.0", settings=needy), no_index=True)
+    assert (True, []) == (done["changed"], done["tried"])

@@ -166,7 +166,7 @@ def test_json_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--hash=sha256:" in Path(made["lock"]).read_text("utf-8")
     path = str(wheel(tmp_path, "2.0"))
     done = json.loads(call("plugins", "upgrade", "dice", "--from", path, *OFFLINE, "--json", capsys=capsys)[1])
-    assert (True, "1.0", "2.0", []) == (
+    assert (True, "1.0", "2.0", ["tools/dice"]) == (
         done["changed"],
         done["before"]["version"],
         done["after"]["version"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,9 +11,10 @@ import trio
 
 from fairlead.config import Config, PluginConfig
 from fairlead.errors import PluginConflict, PluginNotFound
-from fairlead_sandbox.environments import Asks, Environment, PluginStore, Sources, StoredPlugin
+from fairlead_sandbox._places import Places
+from fairlead_sandbox.environments import Asks, Environment, PluginAsks, PluginStore, Sources, StoredPlugin
 
-__all__ = ["add_plugin", "list_plugins", "open_store", "remove_plugin", "revive_plugin", "states_of", "upgrade_plugin"]
+__all__ = ["add_plugin", "list_plugins", "open_store", "remove_plugin", "revive_plugin", "upgrade_plugin"]
 
 Confirm = Callable[[Mapping[str, Any], Mapping[str, Any] | None], Awaitable[bool]]
 """Is told what a plugin asks for, and what the version in use asks for; says whether to go on."""
@@ -28,13 +28,8 @@ def _silent(_step: str) -> None:
 
 def open_store(config: Config, watch: Watch = _silent) -> PluginStore:
     """The store of an app: where its isolator looks too."""
-    data = config.data_dir.expanduser().resolve()
-    return PluginStore(data / "plugins", data / "cache", watch=watch)
-
-
-def states_of(config: Config) -> Path:
-    """Where the isolator keeps the state of each plugin that runs outside of the host."""
-    return config.data_dir.expanduser().resolve() / "states"
+    places = Places.of(config)
+    return PluginStore(places.plugins, places.cache, watch=watch)
 
 
 async def add_plugin(
@@ -66,12 +61,11 @@ async def upgrade_plugin(
 ) -> Mapping[str, Any]:
     """Take a newer version into use, where it works: ``before``, ``after``, ``changed`` and ``tried``.
 
-    It is tried in a process of its own, once for each table of the configuration that enables it; ``tried`` has their
-    names. Raises what `PluginStore.upgrade` raises.
+    It is tried in a process of its own, once for each table of the configuration that enables it, and without options
+    where none does and it needs none; ``tried`` has the names. Raises what `PluginStore.upgrade` raises.
     """
     store, sources = open_store(config, watch), Sources(tuple(find_links), no_index)
-    owned = {(point.kind, point.name) for point in store.find(name).asks.plugins}
-    tables = [table for table in config.plugins if (table.kind, table.entry_point) in owned]
+    tables = [table for point in store.find(name).asks.plugins for table in _tables(config, point)]
 
     async def check(environment: Environment) -> None:
         await _try_tables(config, tables, environment)
@@ -99,7 +93,7 @@ async def revive_plugin(config: Config, name: str) -> Mapping[str, Any]:
     """
     from fairlead_sandbox.process import read_record, revive  # noqa: PLC0415  # only where processes are the matter
 
-    records = {file: read_record(file) for file in sorted(states_of(config).glob("*.json"))}
+    records = {file: read_record(file) for file in sorted(Places.of(config).states.glob("*.json"))}
     found = {
         record.name: file
         for file, record in records.items()
@@ -118,8 +112,17 @@ async def revive_plugin(config: Config, name: str) -> Mapping[str, Any]:
     return {"name": subject, "revived": await trio.to_thread.run_sync(revive, file, time.time())}
 
 
+def _tables(config: Config, point: PluginAsks) -> Sequence[PluginConfig]:
+    """The tables that enable it, or one that could."""
+    found = [table for table in config.plugins if (table.kind, table.entry_point) == (point.kind, point.name)]
+    if not found and not point.settings.get("required"):
+        kind: Any = point.kind  # one of the five, for it was the name of a group
+        return [PluginConfig(kind, point.name)]
+    return found
+
+
 async def _try_tables(config: Config, tables: Sequence[PluginConfig], environment: Environment) -> None:
-    """Let each table describe its workers from there. Where it has no table, it is enough that it was installed."""
+    """Let each table describe its workers from there. Where there is none, it is enough that it was installed."""
     from fairlead_sandbox._trial import describe  # noqa: PLC0415  # only where something is tried
 
     for table in tables:

@@ -120,7 +120,8 @@ def upgrade(
 ) -> None:
     """Put a newer version of the plugin NAME beside the one in use, try it, and take it into use where it works.
 
-    It is tried in a process of its own, for each table that enables it. You are asked where it wants more than before.
+    It is tried in a process of its own, with the options of each table that enables it. You are asked where it wants
+    more than before.
     """
     config, screen, offered = load(config_file, profile), Screen(), operations()
     if source is None:
@@ -145,7 +146,9 @@ def upgrade(
         screen.line(f"{label} is the newest, and stays in use.")
         return
     tried = (
-        f"it works as {escape(', '.join(done['tried']))}" if done["tried"] else "no table enables it, so none was tried"
+        f"it works as {escape(', '.join(done['tried']))}"
+        if done["tried"]
+        else "it was not tried, for no table enables it"
     )
     screen.line(f"{label} is in use instead of {escape(before['version'])}: {tried}.", "green")
     screen.line("  what runs now goes on with the version it began with; next: restart fairlead run")
