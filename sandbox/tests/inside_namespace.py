@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,7 @@ async def sandbox(  # each is one thing that a test varies
     pids: int = 96,
     paths: Mapping[str, Path] | None = None,
     changes: Mapping[str, Any] | None = None,
+    wrap: Callable[[Any], Any] = lambda stream: stream,
     start: bool = True,
 ) -> AsyncIterator[Sandbox]:
     """A sandbox with the plugins of `tables`; its workspace and record lie in `directory` and stay there."""
@@ -160,7 +161,7 @@ async def sandbox(  # each is one thing that a test varies
             )
             assert process.stdio is not None
             made = Sandbox(None, process, nursery, setup, binds["/mnt/work"], binds["/mnt/record"])  # type: ignore[arg-type]  # it is made from this one
-            made.runner = Runner(_Attached(process.stdio), made.kill)
+            made.runner = Runner(wrap(_Attached(process.stdio)), made.kill)
             nursery.start_soon(_read_errors, process, made.errors)
             try:
                 if start:

@@ -40,7 +40,7 @@ def outcome_of(frame: Mapping[str, Any], work: Work, stdout: str, stderr: str) -
                 peak_bytes=int(usage.get("peak_bytes", 0)),
                 wall_seconds=float(usage.get("wall_seconds", 0)),
             ),
-            repeated=frame["repeated"] is True,
+            repeated=frame["repeated"],
             cancelled=error is not None and error["kind"] == "cancelled",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as fault:

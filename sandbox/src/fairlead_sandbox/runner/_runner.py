@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,8 +11,8 @@ import anyio
 import trio
 from attrs import asdict
 
-from fairlead.errors import FairleadError, PluginLoadError
-from fairlead.wire import unstructure
+from fairlead.errors import FairleadError, PluginLoadError, SchemaError
+from fairlead.wire import check, unstructure
 from fairlead_sandbox.errors import BoundaryBroken, SandboxLost
 from fairlead_sandbox.inside import FrameError, FrameReader, encode
 from fairlead_sandbox.runner._data import Outcome, Setup, Work
@@ -83,9 +84,7 @@ class Runner:
         """
         async with self._guarded():
             await self.send(_setup_frame(setup))
-            ready = await self.receive()
-            if ready["op"] != "ready" or ready["protocol"] != PROTOCOL:
-                raise BoundaryBroken(f"expected ready of protocol {PROTOCOL}, found {str(ready)[:200]}")
+            ready = _checked(await self.receive(), "ready")
             self.facts = ready["facts"]
             if problem := ready.get("problem"):
                 raise _load_error(problem)
@@ -96,10 +95,8 @@ class Runner:
         """The workers: ``table``, ``worker`` (its place), ``name``, ``specs`` as JSON. Untrusted. Errors as `call`."""
         async with self._guarded():
             await self.send({"op": "describe"})
-            frame = await self.receive()
-            if frame["op"] != "described":
-                raise BoundaryBroken(f"expected described, found {str(frame)[:200]}")
-            return list(frame["workers"])
+            self.workers = _checked(await self.receive(), "described")["workers"]
+            return self.workers
 
     async def call(self, work: Work, watch: Watch | None = None) -> Outcome:
         """Run one call to its end, whatever that is: the `Outcome` has the error.
@@ -131,7 +128,7 @@ class Runner:
             try:
                 await self.send({"op": "cancel", "id": running.work.id})
                 await running.skip()
-            except (FairleadError, KeyError, TypeError, ValueError):
+            except FairleadError:
                 self.usable = False
         if scope.cancelled_caught:
             self.usable = False
@@ -153,8 +150,6 @@ class Runner:
         try:
             yield
             well = True
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BoundaryBroken(f"the supervisor sent what is not the protocol: {error!r}") from error
         except (SandboxLost, BoundaryBroken, PluginLoadError):
             was_usable = False
             raise
@@ -185,6 +180,17 @@ class Runner:
             except FrameError as error:
                 raise BoundaryBroken(f"the supervisor sent what is no frame: {error.problem}") from error
         return self._frames.pop(0)
+
+
+_SHAPES: Mapping[str, Mapping[str, type]] = {
+    "output": {"id": str, "stream": str, "text": str},
+    "progress": {"id": str, "detail": str},
+    "ask": {"id": str, "ask": int, "service": str, "args": dict},
+    "end": {"id": str, "usage": dict, "repeated": bool, "clean": bool},
+}
+"""What each frame of a call has. Not the schema: a flood of them would cost the host more than the sandbox."""
+_NONE: Mapping[str, type] = {"op": Mapping}
+"""What no frame has."""
 
 
 class _Tail:
@@ -230,7 +236,7 @@ class _Call:
         async with trio.open_nursery() as nursery:
             while (frame := await self._next())["op"] != "end":
                 match frame["op"]:
-                    case "output":
+                    case "output" if frame["stream"] in self._tails:
                         self._tails[frame["stream"]].add(frame["text"])
                         await self._show(self._watch.output(frame["stream"], frame["text"]))
                     case "progress":
@@ -238,24 +244,28 @@ class _Call:
                     case "ask":
                         nursery.start_soon(self._answer, frame)
                     case other:
-                        raise BoundaryBroken(f"the supervisor sent {str(other)[:80]!r} during a call")
+                        raise BoundaryBroken(f"the supervisor sent {other!r} at the wrong time")
             nursery.cancel_scope.cancel()
         return frame
 
     async def _next(self) -> dict[str, Any]:
         frame = await self._runner.receive()
-        if frame.get("id") != self.work.id:
-            raise BoundaryBroken(f"the supervisor spoke of the call {str(frame.get('id'))[:80]!r}")
+        shape = _SHAPES.get(str(frame.get("op")), _NONE)
+        if fault := next((key for key, kind in shape.items() if type(frame.get(key)) is not kind), None):
+            raise BoundaryBroken(f"the supervisor sent a frame with {fault} = {str(frame.get(fault))[:80]!r}")
+        if frame["id"] != self.work.id:
+            raise BoundaryBroken(f"the supervisor spoke of the call {frame['id'][:80]!r}")
         if frame["op"] == "end":
             self.over = True
-            if frame["clean"] is not True:
+            if not frame["clean"]:
                 self._runner.usable = False
         return frame
 
     async def _show(self, showing: Awaitable[None]) -> None:
-        began = trio.current_time()
+        left = self.patience.deadline - trio.current_time()
+        self.patience.deadline = math.inf
         await showing
-        self.patience.deadline += trio.current_time() - began
+        self.patience.deadline = trio.current_time() + left
 
     async def skip(self) -> None:
         """Wait for the end and show nothing."""
@@ -269,6 +279,17 @@ class _Call:
         except FairleadError as error:
             answer["error"] = {"problem": error.problem}
         await self._runner.send(answer)
+
+
+def _checked(frame: dict[str, Any], op: str) -> dict[str, Any]:
+    """A frame that says what plugins say of themselves. `BoundaryBroken`: it does not match the schema."""
+    try:
+        check("sandbox-call", frame)
+    except SchemaError as error:
+        raise BoundaryBroken(f"the sandbox sent a frame that is none: {error.problem} ({error.path})") from error
+    if frame["op"] != op:
+        raise BoundaryBroken(f"expected {op!r} from the sandbox, found {frame['op']!r}")
+    return frame
 
 
 def _only(error: BaseException) -> BaseException:
