@@ -70,6 +70,10 @@ async def _daemon(directory: Path, root: Path, settings: dict[str, Any], *, rema
     command = ["dockerd", "--config-file", f"{directory}/daemon.json", "-H", f"unix://{directory}/d.sock"]
     command += ["--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec", "--pidfile", f"{directory}/pid"]
     command += ["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+    # Where the machine's containerd is shared, its containers are kept apart.
+    command += ["--containerd-namespace", "fairlead", "--containerd-plugins-namespace", "fairlead-plugins"]
+    # In a network of its own: an engine without a bridge removes docker0, also that of another engine.
+    command = ["unshare", "--net", *command]
     if remap:
         command = _remapped(directory, command)
         # What is mounted below `root` from now on is seen by the engine too, as on machines whose root is shared.

@@ -16,7 +16,15 @@ import pytest
 import trio
 from attrs import evolve
 
-from fairlead_sandbox.container import ContainerLimits, ContainerSpec, Engine, Mount, list_containers, open_engine
+from fairlead_sandbox.container import (
+    ContainerLimits,
+    ContainerSpec,
+    Engine,
+    Mount,
+    diagnose,
+    list_containers,
+    open_engine,
+)
 from fairlead_sandbox.container._seccomp import digest, seccomp_profile
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing, SandboxLost
 from fairlead_sandbox.image import Image, find_image
@@ -213,6 +221,33 @@ async def test_one_that_ends_at_once_is_lost_with_its_last_words(
         await docker.start_container(ContainerSpec(image.id, ["sh", "-c", "echo no >&2; exit 3"]))
     assert "no\n" == caught.value.last_words
     assert () == docker.containers
+
+
+async def test_engine_that_did_otherwise_gets_its_container_killed(
+    docker: Engine, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The difference is named, and nothing was said to PID 1 yet."""
+    inspect = docker.api.inspect_container
+
+    def lie(name: str) -> Any:
+        answer = inspect(name)
+        answer["HostConfig"]["PidsLimit"] = 0
+        return answer
+
+    monkeypatch.setattr(docker.api, "inspect_container", lie)
+    with pytest.raises(
+        EngineUnavailable, match=r"HostConfig\.PidsLimit should be 128 and is 0; the container was killed"
+    ):
+        await docker.start_container(ContainerSpec(image.id, IDLE))
+    assert [] == [found for found in await list_containers(docker) if found.ours]
+
+
+async def test_doctor_says_what_isolates(docker: Engine, image: Image) -> None:
+    """One line each; what is not as it should be has a command."""
+    findings = await diagnose(docker)
+    subjects = ["engine", "seccomp", "user namespaces", "level kernel", "limits", "workspace quotas", "containers"]
+    assert subjects == [finding.subject for finding in findings]
+    assert [] == [finding for finding in findings if not (finding.detail and (finding.ok or finding.next_step))]
 
 
 async def test_flood_waits_for_its_reader(docker: Engine, image: Image) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from fairlead.errors import IsolationUnavailable
+from fairlead_sandbox.container import ContainerSpec
 from fairlead_sandbox.errors import ImageMissing
 from fairlead_sandbox.image import (
     DebianRecipe,
@@ -18,12 +20,13 @@ from fairlead_sandbox.image import (
     build_image,
     check_python,
     find_image,
+    remove_old_images,
 )
 from fairlead_sandbox.image._build import _last_status, _python_in
 from fairlead_sandbox.image._image import read_image
 from fairlead_sandbox.image._sources import own_sources, own_suite
 
-from .container_engine import engine, has_image, python
+from .container_engine import IDLE, engine, has_image, python
 
 DEB822 = """
 Types: deb deb-src
@@ -206,5 +209,10 @@ async def test_image_of_a_registry_is_labelled(tmp_path: Path) -> None:
             labelled = await find_image(docker, made)
             assert ("python@sha256:0", "3.11") == (labelled.source, labelled.python)
             assert labelled.id != base.id
+            container = await docker.start_container(ContainerSpec(made, IDLE))
+            assert made not in await remove_old_images(docker)
+            await container.kill()
+            assert made in await remove_old_images(docker)
         finally:
-            await docker.ask(lambda: docker.api.remove_image(made, force=True))
+            with contextlib.suppress(ImageMissing):
+                await docker.ask(lambda: docker.api.remove_image(made, force=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from fairlead_sandbox.container._request import compose, labels
 from fairlead_sandbox.container._spec import ContainerSpec
 from fairlead_sandbox.container._supervisor import inside_mount
 from fairlead_sandbox.container._threads import in_thread
-from fairlead_sandbox.container._translate import mending, translated
+from fairlead_sandbox.container._translate import is_changing, mending, translated
 from fairlead_sandbox.container._uids import HeldRange, held_ranges
 from fairlead_sandbox.errors import EngineUnavailable, SandboxLost
 
@@ -38,6 +39,7 @@ THREADS = 8
 """Calls to the engine at once: each has a thread and a connection."""
 CLOSING_SECONDS = 10.0
 ENDING_SECONDS = 2.0
+AGAIN_SECONDS = 0.02
 
 
 class Engine:
@@ -106,8 +108,18 @@ class Engine:
         return str(created["Id"])
 
     def _remove(self, container: str) -> None:
-        with contextlib.suppress(EngineUnavailable, SandboxLost), translated():
-            self.api.remove_container(container, force=True, v=True)
+        until = time.monotonic() + CLOSING_SECONDS
+        while time.monotonic() < until:
+            try:
+                with translated():
+                    self.api.remove_container(container, force=True, v=True)
+            except SandboxLost as error:
+                if not is_changing(error):
+                    return
+                # The engine removes it by itself, because it ended: it is gone in a moment.
+                time.sleep(AGAIN_SECONDS)
+            except EngineUnavailable:
+                return
 
     async def _start(self, name: str, request: dict[str, Any], level: str, hold: Hold, workspace: str) -> Container:
         async with contextlib.AsyncExitStack() as stack:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing, SandboxLost
 
-__all__ = ["BUILD", "DOCTOR", "mending", "translated"]
+__all__ = ["BUILD", "DOCTOR", "is_changing", "mending", "translated"]
 
 BUILD = "fairlead sandbox build"
 DOCTOR = "fairlead sandbox doctor"
 INSTALL = "sudo apt install docker.io (or see https://docs.docker.com/engine/install/)"
 START = "sudo systemctl start docker (without systemd: sudo dockerd &)"
 JOIN = "sudo usermod -aG docker $USER, and log in again (it gives root on this machine)"
-GONE = (404, 409)
+NOT_FOUND, CONFLICT = 404, 409
 """No such container; a container in another state than the call needs."""
 
 
@@ -39,7 +39,7 @@ def translated() -> Iterator[None]:
         words = _words(error)
         if "no such image" in words.lower():
             raise ImageMissing(f"the engine says: {words}", next_step=BUILD, floor="container") from error
-        if error.status_code in GONE:
+        if error.status_code in (NOT_FOUND, CONFLICT):
             raise SandboxLost(f"the container is gone: {words}") from error
         raise EngineUnavailable(f"the engine refuses: {words}", next_step=DOCTOR, floor="container") from error
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
@@ -47,6 +47,11 @@ def translated() -> Iterator[None]:
         next_step = mending(cause) if isinstance(cause, OSError) else DOCTOR
         problem = f"no Docker Engine answers: {str(cause) or type(cause).__name__}"
         raise EngineUnavailable(problem, next_step=next_step, floor="container") from error
+
+
+def is_changing(error: SandboxLost) -> bool:
+    """It is there, and on its way to another state."""
+    return getattr(error.__cause__, "status_code", None) == CONFLICT
 
 
 def _words(error: Exception) -> str:

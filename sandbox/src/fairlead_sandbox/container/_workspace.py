@@ -66,12 +66,14 @@ class Measure:
 class Workspaces:
     """All workspaces of one data directory, which must be among the engine's own directories.
 
-    `image`: for the programs that look into files of other users, which is needed where this process is not root.
+    `image`: for programs that reach the files of other users in a container; needed where this process is not root.
     `hard`: whether the kernel shall enforce quotas; by default where it can. Use it as an asynchronous block, which
     ends by closing all. What a process that was killed left mounted is found again by `open`, or taken off by `tidy`.
     """
 
     def __init__(self, directory: Path, engine: Engine, *, image: str = "", hard: bool | None = None) -> None:
+        if os.geteuid() != 0 and not image:
+            raise ValueError("without root the files of other users are reached through a container: give an image")
         self._directory = directory.resolve()
         self._engine, self._image = engine, image
         self._hard = os.geteuid() == 0 if hard is None else hard
@@ -107,7 +109,15 @@ class Workspaces:
         except BaseException:
             held.release()
             raise
-        return self._hold(name, quota_bytes, guarantee, held)
+        workspace = self._hold(name, quota_bytes, guarantee, held)
+        if os.geteuid() != 0:
+            try:
+                await self._give(workspace, held.uids.first, held.uids.first)
+            except BaseException:
+                await self.close(name)
+                await in_thread(lambda: self._erase(name))
+                raise
+        return workspace
 
     async def open(self, name: str) -> Workspace:
         """One that was made before. `WorkspaceError` where there is none, or another process has it open."""
@@ -152,7 +162,7 @@ class Workspaces:
         """Erase the files. `WorkspaceError` where another process has it open."""
         workspace = await self.open(name)
         if os.geteuid() != 0:
-            await self._inside(workspace, ["chown", "-R", "-h", f"{os.geteuid()}:{os.getegid()}", "/work", "/record"])
+            await self._give(workspace, os.geteuid(), os.getegid())
         await self.close(name)
         await in_thread(lambda: self._erase(name))
 
@@ -183,7 +193,8 @@ class Workspaces:
             used, files = await in_thread(lambda: walk(workspace.path))
         else:
             used = int((await self._inside(workspace, ["du", "-s", "-B1", "/work"])).split()[0])
-            files = int((await self._inside(workspace, ["du", "-s", "--inodes", "/work"])).split()[0])
+            # The directory itself is one of them.
+            files = int((await self._inside(workspace, ["du", "-s", "--inodes", "/work"])).split()[0]) - 1
         return Measure(used, files, workspace.quota_bytes)
 
     # -- on the disk; these block
@@ -250,6 +261,9 @@ class Workspaces:
         erase(self._place(name))
 
     # -- without root
+
+    async def _give(self, workspace: Workspace, uid: int, gid: int) -> None:
+        await self._inside(workspace, ["chown", "-R", "-h", f"{uid}:{gid}", "/work", "/record"])
 
     async def _inside(self, workspace: Workspace, command: list[str]) -> str:
         """What a program says that has the workspace in a container; it may read and give away every file."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ from attrs import frozen
 
 from fairlead.errors import IsolationUnavailable
 from fairlead_sandbox.container import Engine
-from fairlead_sandbox.errors import ImageMissing
+from fairlead_sandbox.errors import ImageMissing, SandboxLost
 
-__all__ = ["TAG", "Image", "check_python", "find_image", "read_image"]
+__all__ = ["TAG", "Image", "check_python", "find_image", "read_image", "remove_old_images"]
 
 TAG = "fairlead-base:latest"
 BUILD = "fairlead sandbox build"
@@ -67,6 +69,18 @@ def read_image(inspected: Mapping[str, Any], reference: str = TAG) -> Image:
         machine=str(inspected.get("Architecture", "")),
         size_bytes=int(inspected.get("Size") or 0),
     )
+
+
+async def remove_old_images(engine: Engine) -> tuple[str, ...]:
+    """Remove those that Fairlead made and that have no name any more, and give their ids; what is in use stays."""
+    filters: dict[str, Any] = {"dangling": True, "label": "fairlead.recipe"}
+    removed = []
+    for found in await engine.ask(lambda: engine.api.images(filters=filters)):
+        name = str(found["Id"])
+        with contextlib.suppress(SandboxLost):
+            await engine.ask(partial(engine.api.remove_image, name))
+            removed.append(name)
+    return tuple(removed)
 
 
 def check_python(image: Image, paths: Sequence[Path], host: tuple[int, int] = sys.version_info[:2]) -> None:
