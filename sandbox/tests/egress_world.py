@@ -25,7 +25,9 @@ OTHER = "other.example.org"
 WILD = "one.wild.example.org"
 VALUE = "s3cr3t/+value&with=odd:chars?"
 GRANTS = (f"{API}:443", f"{API}:80", f"{OTHER}:443", "*.wild.example.org:443")
-LIMITS = EgressLimits(head_seconds=2.0, connect_seconds=2.0, resolve_seconds=0.3, half_open_seconds=0.3)
+LIMITS = EgressLimits(
+    head_seconds=2.0, connect_seconds=2.0, resolve_seconds=0.3, half_open_seconds=0.3, refusal_seconds=0.0
+)
 
 
 @frozen

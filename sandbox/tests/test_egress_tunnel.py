@@ -302,6 +302,23 @@ async def test_connections_are_bounded(certificate: Certificate, tmp_path: Path)
         assert "200" in await refusal_of(world, f"{API}:443")
 
 
+async def test_guest_that_is_only_refused_makes_few_events(certificate: Certificate, tmp_path: Path) -> None:
+    """However fast it asks, and however many wait at the door."""
+    limits = evolve(LIMITS, connections=2, refusal_seconds=0.1)
+    async with opened_world(tmp_path, certificate, limits=limits) as world:
+        begun = trio.current_time()
+
+        async def ask() -> None:
+            for _ in range(3):
+                await world.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(ask)
+        took = trio.current_time() - begun
+        assert 0 < len(world.decisions) <= (2 + 16) * (took / 0.1 + 1)
+
+
 async def test_everything_is_gone_after_a_flood(certificate: Certificate, tmp_path: Path) -> None:
     """A hundred connections that end in every way leave no connection and no descriptor."""
     async with opened_world(tmp_path, certificate, limits=evolve(LIMITS, head_seconds=0.3)) as world:

@@ -76,7 +76,9 @@ def serve_proxy(path: str, cert: str, port: int, ready: multiprocessing.SimpleQu
         return [PUBLIC]
 
     async def connect(address: str, to: int) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", port)
+        sock = trio.socket.socket()
+        await sock.connect(("127.0.0.1", port))
+        return trio.SocketStream(sock)
 
     async def main() -> None:
         context = ssl.create_default_context(cafile=cert)

@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 import h11
+import trio
 
 from fairlead_sandbox.egress._decisions import Decision, Refusal, Way
 from fairlead_sandbox.egress._exchange import Exchange
@@ -74,6 +75,7 @@ class Conversation:
         self._kept = exchange.upstream
 
     async def _refuse(self, refusal: Refusal) -> None:
+        await trio.sleep(self._ways.limits.refusal_seconds)
         target = self._target
         host, port = (target.host, target.port) if target else ("", 0)
         self._ways.on_decision(Decision(False, host, port, refusal.reason, self._way, detail=str(refusal)))

@@ -28,5 +28,7 @@ class EgressLimits:
     """The same, once the guest has closed its side of a plain request."""
     placed_body_bytes: int = 262_144
     """The longest body in which secrets are placed; a longer one goes out as it is."""
+    refusal_seconds: float = 0.05
+    """Every refusal waits so long, so that a guest which does nothing else makes few events."""
     message_bytes: int = 1_048_576
     """The longest message of a WebSocket to a host that gets secrets."""

@@ -26,6 +26,8 @@ __all__ = ["Egress"]
 MAX_PATH_BYTES = 107
 """Of the path of a Unix socket, on Linux."""
 BACKLOG = 64
+MAX_TURNED_AWAY = 16
+"""At once are told that there is no place; more are closed without a word."""
 
 
 class Egress:
@@ -61,6 +63,7 @@ class Egress:
         self._tls = tls
         self._limits = limits or EgressLimits()
         self._open = 0
+        self._turned_away = 0
         dialer = Dialer(resolver or system_resolver(), connector, self._limits)
         self._ways = Ways(Grants(grants), Secrets(secrets or {}), dialer, self._context, self._limits, on_decision)
 
@@ -108,10 +111,7 @@ class Egress:
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         wire = Wire(stream)
         if self._open >= self._limits.connections:
-            refusal = Refusal(503, "too-many", f"{self._limits.connections} connections are open already")
-            self._ways.on_decision(Decision(False, "", 0, refusal.reason, detail=str(refusal)))
-            with contextlib.suppress(Gone), trio.move_on_after(1):
-                await wire.send(refusal.answer())
+            await self._turn_away(wire)
             await trio.aclose_forcefully(stream)
             return
         self._open += 1
@@ -120,3 +120,16 @@ class Egress:
         finally:
             self._open -= 1
             await trio.aclose_forcefully(stream)
+
+    async def _turn_away(self, wire: Wire) -> None:
+        if self._turned_away >= MAX_TURNED_AWAY:
+            return
+        self._turned_away += 1
+        refusal = Refusal(503, "too-many", f"{self._limits.connections} connections are open already")
+        try:
+            await trio.sleep(self._limits.refusal_seconds)
+            self._ways.on_decision(Decision(False, "", 0, refusal.reason, detail=str(refusal)))
+            with contextlib.suppress(Gone), trio.move_on_after(1):
+                await wire.send(refusal.answer())
+        finally:
+            self._turned_away -= 1
