@@ -69,6 +69,11 @@ class Sandbox:
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     """Of what it needs on the host: its way out."""
 
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """Of the container, with the user that calls have in it; its first process has another one."""
+        return {**self.container.evidence, "user": str(Identities.from_base(self.container.uids.first).call)}
+
 
 class Containers:
     """All containers of an app. `nursery` keeps the engine's tasks; nothing is asked of the engine before `ready`."""
@@ -174,7 +179,7 @@ class Containers:
         """The evidence of a table's sandbox, from one that is made for nothing else."""
         sandbox = await self._make(name, None)
         try:
-            return sandbox.container.evidence
+            return sandbox.evidence
         finally:
             with trio.CancelScope(shield=True):
                 await self._end(sandbox)
@@ -228,6 +233,7 @@ class Containers:
             identities=Identities.from_base(container.uids.first),
             work="/work",
             record="/record",
+            egress=f"/egress/{way.name}" if way is not None else None,
         )
 
     async def _usable(self, sandbox: Sandbox) -> bool:

@@ -79,7 +79,7 @@ class SandboxedTool(Tool):
                 outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
-                return result_from(call, spec, outcome, lease.value.container.evidence)
+                return result_from(call, spec, outcome, lease.value.evidence)
         except FairleadError as error:
             # What never began had no effect.
             return failure(call, spec if begun else evolve(spec, effect="read"), error)
