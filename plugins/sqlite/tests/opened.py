@@ -52,10 +52,15 @@ async def opened(directory: Path, **options: Any) -> AsyncIterator[OpenMemory]:
 @asynccontextmanager
 async def grouped(memory: OpenMemory) -> AsyncIterator[trio.Nursery]:
     """The writer is held up meanwhile, so that what the tasks of the nursery ask for is one group."""
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(_: object) -> bool:
+        begun.set()
+        return gate.wait(10)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(memory.writer.do, lambda _: gate.wait(10))
-        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(memory.writer.do, hold)
+        await trio.to_thread.run_sync(begun.wait)  # else a thread that begins late takes some of what follows along
         try:
             yield nursery
             await trio.testing.wait_all_tasks_blocked()

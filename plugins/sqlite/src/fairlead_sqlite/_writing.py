@@ -71,9 +71,11 @@ class Writer(Clerk):
         first = batch[0] if len(batch) == 1 else None
         if isinstance(first, Append):  # the usual case, and the one where the way there counts
             self._append_and_wake([first])
+            if self._untidy:
+                self._tidy()
         else:
             self._work_off_many(batch)
-        self._tidy()
+            self._tidy()
 
     def _work_off_many(self, batch: Sequence[Request[object]]) -> None:
         for appends, requests in itertools.groupby(batch, key=lambda request: isinstance(request, Append)):
