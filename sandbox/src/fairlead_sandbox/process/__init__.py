@@ -1,9 +1,9 @@
 """Plugins in processes of their own: started behind every layer that the machine has, watched, and started again.
 
-Layers, each imported by those below it only: `_spec`, `_tree`, `_syscalls`; `_seccomp`, `_cgroup`, `_interpreter`;
-`_machine`; `_bubblewrap`, `_plan`; `_orders`, `_evidence`, `_running`; `_launch`. Beside them: `_record`, `_life`,
-`_supervisor`, which know a process only as `Running`. `_shim` is imported by nobody: its
-text runs in the new process.
+Layers, each imported by those below it only: `_spec`, `_tree`, `_disk`, `_syscalls`; `_seccomp`, `_cgroup`,
+`_interpreter`; `_machine`; `_bubblewrap`, `_plan`; `_orders`, `_evidence`, `_running`; `_launch`. Beside them:
+`_record`, `_life`, `_supervisor`, which know a process only as `Running`. `_shim` is imported by nobody: its text runs
+in the new process.
 """
 
 from fairlead_sandbox.process._launch import launch

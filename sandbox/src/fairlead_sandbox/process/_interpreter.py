@@ -60,6 +60,8 @@ def find_interpreter(program: str) -> Interpreter:
 
 def _describe(real: Path, stdlib: Path, platstdlib: Path, purelib: Path, platlib: Path, libdir: Path) -> Interpreter:
     shared = sorted(libdir.glob("libpython*.so*")) if libdir.name else []
+    if (libdir.parent / "conda-meta").is_dir():
+        shared = [libdir]  # its extension modules are linked with libraries that lie there
     read = dict.fromkeys(path for path in (real, stdlib, platstdlib, *shared) if path.exists())
     packages = dict.fromkeys((purelib, platlib, stdlib / "site-packages", stdlib.parent / "python3" / "dist-packages"))
     return Interpreter(real, tuple(read), tuple(path for path in packages if path.is_dir() and not path.is_symlink()))

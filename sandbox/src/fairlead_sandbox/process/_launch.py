@@ -126,7 +126,7 @@ class _Start:
         for pipe in (popen.stdin, popen.stdout, popen.stderr):
             pipe.close()
         self.cgroup = make_cgroup(self.plan.machine.cgroups, self.plan.spec.limits)
-        return PluginProcess(stream, popen, stderr, self.cgroup, memory_limit=self.plan.spec.limits.memory_bytes)
+        return PluginProcess(stream, popen, stderr, self.cgroup, spec=self.plan.spec)
 
     def _wrapper(self) -> list[str]:
         """Bubblewrap with its options in a file that it reads: the plugin can see the command line of its init."""

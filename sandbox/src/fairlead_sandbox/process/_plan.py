@@ -108,6 +108,11 @@ def make_plan(spec: ProcessSpec, machine: Machine) -> Plan:
     plan = Plan(spec, machine, interpreter)
     if machine.root and _others_can_read(plan):
         plan = attrs.evolve(plan, user=_user_of(spec.work_dir))
+    if spec.egress_socket is not None and not plan.egress:
+        raise EngineUnavailable(
+            "a plugin process that may reach hosts needs bubblewrap: nothing else here leads it to its proxy alone",
+            next_step=MENDING["bubblewrap"],
+        )
     for layer in sorted(spec.requires - plan.layers()):
         raise EngineUnavailable(
             f"a plugin process must have the layer {layer!r}, and this machine cannot give it", next_step=MENDING[layer]

@@ -15,6 +15,8 @@ import trio
 from attrs import define, field
 
 from fairlead_sandbox.process._cgroup import Cgroup
+from fairlead_sandbox.process._disk import MAX_FILES, measure_disk
+from fairlead_sandbox.process._spec import ProcessSpec
 from fairlead_sandbox.process._tree import Figures, descendants, kill_session, measure
 
 __all__ = ["PluginProcess", "Running", "Stdio"]
@@ -26,6 +28,8 @@ STDERR_RATE = 1 << 20
 PIECE = 65536
 PATIENCE = 2.0
 """Seconds in which what was killed must be gone."""
+DISK_SECONDS = 2.0
+"""Between two looks at the disk, or fifty times as long as one look takes."""
 AGAIN = 0.005
 """Seconds between two looks at what was killed."""
 
@@ -96,7 +100,7 @@ class PluginProcess:
     _stderr: int
     _cgroup: Cgroup | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
-    memory_limit: int = 0
+    spec: ProcessSpec = field(kw_only=True)
     _top: int = 0
     """The pid, here, of the first process of its pid namespace; 0 where it has none."""
     _top_handle: int | None = None
@@ -106,6 +110,8 @@ class PluginProcess:
     _words: str = ""
     _ended: trio.Event = field(factory=trio.Event)
     _killing: bool = False
+    _reason: str = ""
+    """Why we killed it without being asked."""
     _starved: bool = False
     """The kernel killed in its cgroup for want of memory."""
 
@@ -136,7 +142,10 @@ class PluginProcess:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen)
+                watching = trio.CancelScope()
+                nursery.start_soon(self._watch_disk, watching)
                 await self._wait_for_exit()
+                watching.cancel()
                 # What it left running may hold the pipe: what it said has arrived long ago.
                 nursery.cancel_scope.deadline = trio.current_time() + 0.1
         finally:
@@ -176,6 +185,26 @@ class PluginProcess:
                     del self._tail[:-LAST_WORDS]
                     if len(data) >= PIECE // 2:
                         await trio.sleep(len(data) / STDERR_RATE)
+
+    async def _watch_disk(self, scope: trio.CancelScope) -> None:
+        with scope:
+            pause = DISK_SECONDS
+            while not self._reason:
+                await trio.sleep(pause)
+                began = trio.current_time()
+                self._reason = await trio.to_thread.run_sync(self._too_much_disk, abandon_on_cancel=True)
+                pause = max(DISK_SECONDS, 50 * (trio.current_time() - began))
+            await self._slay()
+
+    def _too_much_disk(self) -> str:
+        """Why it has to be killed; empty where it has not. Blocks."""
+        limit = self.spec.limits.disk_bytes
+        found = measure_disk(self.spec.work_dir, descendants(self._popen.pid))
+        if found.used > limit:
+            return f"it took {found.used} bytes of disk, at most {limit} are allowed, and was killed"
+        if found.files > MAX_FILES:
+            return f"it made more than {MAX_FILES} files, and was killed"
+        return ""
 
     async def _wait_for_exit(self) -> None:
         if hasattr(os, "pidfd_open"):
@@ -219,12 +248,14 @@ class PluginProcess:
         code = self._popen.returncode
         if code is None:
             how = "it did not end although it was killed"
+        elif self._reason:
+            how = self._reason
         elif self._killing:
             how = "it was killed by its host"
         else:
             how = _outcome(code)
         if self._starved:
-            how += f", at its limit of memory ({self.memory_limit / (1 << 20):g} MB)"
+            how += f", at its limit of memory ({self.spec.limits.memory_bytes / (1 << 20):g} MB)"
         said = self._tail.decode("utf-8", "replace").strip()
         return f"{how}: {said}" if said else how
 

@@ -23,7 +23,7 @@ VARIABLES = re.compile(r"FAIRLEAD_[A-Z0-9_]+|(HTTP|HTTPS|ALL|NO)_PROXY|(http|htt
 
 @frozen
 class ProcessLimits:
-    """What a plugin process may use. The kernel holds it to this; nobody polls."""
+    """What a plugin process may use. The kernel holds it to this, but for `disk_bytes`."""
 
     memory_bytes: int = field(default=512 * MEGABYTE, validator=gt(0))
     """Memory that is its own. By its cgroup where the machine lets us make one, and by RLIMIT_DATA always."""
@@ -33,6 +33,9 @@ class ProcessLimits:
     """Open files, sockets and pipes at once."""
     file_bytes: int = field(default=64 * MEGABYTE, validator=gt(0))
     """The size of one file that it writes."""
+    disk_bytes: int = field(default=1024 * MEGABYTE, validator=gt(0))
+    """In its directory, and in files of it that are open and have no name. Looked at every 2 s or more seldom: there is
+    no quota that works on every file system. It is killed where it has more, or more than 20,000 files."""
     processes: int = field(default=64, validator=gt(0))
     """Threads and processes at once, together."""
 
