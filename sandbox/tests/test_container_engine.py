@@ -159,6 +159,27 @@ async def test_directories_of_ours_are_read_only(docker: Engine, image: Image, t
     assert re.search("exit status 1: .*Read-only file system", await container.wait(), re.DOTALL)
 
 
+async def test_proxys_socket_is_reached_without_a_network(docker: Engine, image: Image, tmp_path: Path) -> None:
+    """Through the one directory that it lies in, read-only, by a user who is nobody on the host."""
+    directory = tmp_path.resolve() / "egress"
+    directory.mkdir(mode=0o755)
+    listener = trio.socket.socket(trio.socket.AF_UNIX)
+    await listener.bind(str(directory / "proxy"))
+    (directory / "proxy").chmod(0o666)
+    listener.listen()
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/egress/proxy'); s.send(b'from inside'); input()"
+    )
+    spec = ContainerSpec(image.id, ["python3", "-c", program], egress_socket=directory / "proxy", supervised=False)
+    with listener:
+        container = await docker.start_container(spec)
+        connection, _ = await listener.accept()
+        with connection:
+            assert b"from inside" == await connection.recv(100)
+    assert ("none", ("/egress:ro",)) == (container.inspected.network, container.inspected.mounts)
+    await container.kill()
+
+
 async def test_memory_is_limited_and_counted(docker: Engine, image: Image) -> None:
     """The kernel kills what takes more; the figures come from the cgroup."""
     program = "print(1, flush=True); input(); x = bytearray(200 << 20)"

@@ -1,18 +1,20 @@
 """Hardened containers on the Docker Engine: their life cycle, the proof of their isolation, and a pool of them.
 
 From below: what a container is asked to be (`_spec`, `_options`, `_request`, `_seccomp`), the engine (`_facts`,
-`_translate`, `_threads`, `_hijack`, `_engine`), one container (`_container`, `_evidence`, `_figures`), who else is
-there (`_instance`, `_uids`, `_orphans`), files that stay (`_workspace`), and the pool, which knows none of them.
+`_translate`, `_threads`, `_hijack`), one container (`_container`, `_evidence`, `_figures`, `_supervisor`), whose it is
+(`_instance`, `_uids`), making them (`_engine`), who else is there (`_orphans`, `_open`, `_doctor`), files that stay
+(`_disk`, `_workspace`), and the pool, which knows none of them.
 Nothing here imports code of plugins, and no other room imports this.
 """
 
 from fairlead_sandbox.container._container import Container
 from fairlead_sandbox.container._disk import WorkspaceError
 from fairlead_sandbox.container._doctor import diagnose
-from fairlead_sandbox.container._engine import Engine, open_engine
+from fairlead_sandbox.container._engine import Engine
 from fairlead_sandbox.container._evidence import Evidence
 from fairlead_sandbox.container._facts import EngineFacts
 from fairlead_sandbox.container._hijack import AttachedStream
+from fairlead_sandbox.container._open import open_engine
 from fairlead_sandbox.container._options import check_creation, check_options
 from fairlead_sandbox.container._orphans import Listing, collect_garbage, list_containers
 from fairlead_sandbox.container._pool import Lease, Pool, PoolExhausted, PoolFigures, PoolKey, PoolLimits

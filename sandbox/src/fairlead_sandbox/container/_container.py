@@ -48,6 +48,7 @@ class Container:
         self.id = name
         self.inspected = evidence
         """What isolates it, as it was read back."""
+        self._evidence = evidence.as_json()
         self.stream = stream
         """Its standard input and output."""
         self._exit = exit_
@@ -63,7 +64,7 @@ class Container:
     @property
     def evidence(self) -> Mapping[str, Any]:
         """`inspected` as JSON."""
-        return self.inspected.as_json()
+        return self._evidence
 
     @property
     def uids(self) -> UidRange:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,19 +19,17 @@ from fairlead_sandbox.container._instance import Instance
 from fairlead_sandbox.container._options import check_creation
 from fairlead_sandbox.container._request import compose, labels
 from fairlead_sandbox.container._spec import ContainerSpec
-from fairlead_sandbox.container._supervisor import inside_mount
 from fairlead_sandbox.container._threads import in_thread
-from fairlead_sandbox.container._translate import is_changing, mending, translated
+from fairlead_sandbox.container._translate import is_changing, translated
 from fairlead_sandbox.container._uids import HeldRange, held_ranges
 from fairlead_sandbox.errors import EngineUnavailable, SandboxLost
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine"]
 
 T = TypeVar("T")
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 DOCTOR = "fairlead sandbox doctor"
 THREADS = 8
 """Calls to the engine at once: each has a thread and a connection."""
@@ -172,53 +168,3 @@ async def _lost(stream: AttachedStream, exit_: PendingExit) -> SandboxLost:
         await exit_.wait()
     how = status_in_words(exit_.status)
     return SandboxLost(f"the container ended as soon as it had begun: {how}", last_words=stream.last_words)
-
-
-@contextlib.asynccontextmanager
-async def open_engine(
-    *, project: str, roots: Sequence[Path], host: str = "", seconds: float = 30.0
-) -> AsyncIterator[Engine]:
-    """The engine at `host` (by default ``DOCKER_HOST``, or this machine's own), for the time of the block.
-
-    `roots`: our own directories; beside them and the code of `inside`, nothing of the host can be mounted.
-    `seconds`: how long an answer may take.
-    `EngineUnavailable` where none answers. At the end of the block its containers are gone.
-    """
-    address = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
-    scheme, _, path = address.partition("://")
-    if scheme != "unix":
-        problem = f"the engine at {address} is not this machine's own: it cannot see the directories of plugins"
-        raise EngineUnavailable(problem, next_step=f"export DOCKER_HOST={DEFAULT_HOST}", floor="container")
-    api, facts = await in_thread(lambda: _connect(address, path, seconds), undo=lambda made: made[0].close())
-    engine = Engine(api, path, facts, project, (*roots, inside_mount().source))
-    try:
-        yield engine
-    finally:
-        with trio.CancelScope(shield=True):
-            await engine.aclose()
-
-
-def _connect(address: str, path: str, seconds: float) -> tuple[APIClient, EngineFacts]:
-    from docker import APIClient  # noqa: PLC0415  # 90 ms that only users of containers should pay
-
-    _knock(path, seconds)
-    with translated():
-        api = APIClient(base_url=address, version="auto", timeout=seconds)  # type: ignore[arg-type]  # any number will do
-        try:
-            facts = EngineFacts.of(api.version(), api.info())
-        except BaseException:
-            api.close()
-            raise
-    return api, facts
-
-
-def _knock(path: str, seconds: float) -> None:
-    """The SDK loses its own socket where nobody answers."""
-    with socket.socket(socket.AF_UNIX) as knock:
-        knock.settimeout(seconds)
-        try:
-            knock.connect(path)
-        except OSError as error:
-            mend = mending(error)
-            problem = f"no Docker Engine answers at {path}: {error.strerror or error}"
-            raise EngineUnavailable(problem, next_step=mend, floor="container") from error

@@ -84,10 +84,7 @@ async def list_containers(engine: Engine) -> tuple[Listing, ...]:
 
 
 async def collect_garbage(engine: Engine, listings: Sequence[Listing] | None = None) -> tuple[Listing, ...]:
-    """Remove what is forgotten, and give it.
-
-    Call it after `open_engine`, before the first container: it also learns which user ids are in use.
-    """
+    """Remove what is forgotten, and give it; also learns which user ids are in use. `open_engine` does it first."""
     found = await list_containers(engine) if listings is None else listings
     forgotten = tuple(listing for listing in found if listing.forgotten)
     async with trio.open_nursery() as nursery:

@@ -1,11 +1,15 @@
-"""The same containers under another kernel (gVisor) and with user namespaces, each on an engine of the test's own."""
+"""A real tool behind the real supervisor: in a container, under another kernel (gVisor), with user namespaces."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
+import trio
 
 import fairlead
 from fairlead_sandbox.container import (
@@ -61,6 +65,48 @@ async def test_tool_is_called_in_a_container(tmp_path: Path) -> None:
         roots = [tmp_path, *(source.resolve() for source in SOURCES.values())]
         async with open_engine(project="tests", roots=roots) as docker:
             assert "from inside" == await call_a_tool(docker, tmp_path)
+
+
+VICTIM = """
+import trio
+from pathlib import Path
+from fairlead_sandbox.container import SUPERVISOR, ContainerSpec, Mount, inside_mount, open_engine
+from fairlead_sandbox.image import find_image
+from fairlead_sandbox.runner import Identities, Runner, Setup, Table, Watch, Work
+SOURCES = {sources}
+class Look(Watch):
+    async def output(self, stream, text):
+        print(text, flush=True)
+async def main():
+    async with open_engine(project="victim", roots=[Path(source) for source in SOURCES.values()]) as engine:
+        mounts = [inside_mount(), *(Mount(Path(source), target) for target, source in SOURCES.items())]
+        container = await engine.start_container(
+            ContainerSpec((await find_image(engine)).id, SUPERVISOR, mounts=mounts)
+        )
+        runner = Runner(container.stream, container.kill)
+        who = Identities.from_base(container.uids.first)
+        await runner.start(Setup(list(SOURCES), [Table("probes", "probes.plugin")], identities=who))
+        code = "print('" + container.id + "', flush=True)\\nwhile True: pass"
+        await runner.call(Work("1", "probes", "run", dict(code=code)), Look())
+trio.run(main)
+"""
+
+
+async def test_host_that_is_killed_in_a_call_leaves_no_container(tmp_path: Path) -> None:
+    """The tool spins; the supervisor sees the end of file, and all of it is gone within a second."""
+    sources = {target: str(source.resolve()) for target, source in SOURCES.items()}
+    async with engine(tmp_path.resolve()) as machine:
+        await has_image(machine)
+        program = VICTIM.replace("{sources}", repr(sources))
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as victim:
+            assert victim.stdout is not None
+            name = (await trio.to_thread.run_sync(victim.stdout.readline)).strip()
+            assert machine.api.containers(filters={"id": name})
+            victim.kill()
+            until = time.monotonic() + 1.0
+            while machine.api.containers(all=True, filters={"id": name}):
+                assert time.monotonic() < until, "a container was left after a second"
+                await trio.sleep(0.02)  # real time: another process and the engine work meanwhile
 
 
 async def test_level_kernel_is_gvisor(tmp_path: Path) -> None:
