@@ -148,6 +148,16 @@ async def test_unknown_handle_is_refused(certificate: Certificate, tmp_path: Pat
         assert [] == world.dialed
 
 
+async def test_small_request_does_not_become_a_large_one(certificate: Certificate, tmp_path: Path) -> None:
+    """A thousand handles of a long secret would be megabytes here, for each connection."""
+    handle, secrets = secret("x" * 4000)
+    async with opened_world(tmp_path, certificate, secrets=secrets) as world:
+        body = json.dumps([handle] * 1000).encode()
+        assert "secret-flood" == (await world.ask(f"/https/{API}/", JSON, method="POST", body=body)).refused
+        assert "secret-flood" == (await world.ask(f"/https/{API}/{handle * 33}")).refused
+        assert [] == world.dialed
+
+
 async def test_secret_granted_for_no_host_goes_nowhere(certificate: Certificate, tmp_path: Path) -> None:
     """An empty list is closed here too."""
     handle = new_handle()

@@ -222,9 +222,13 @@ class Exchange:
         self._queue(h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols"))
         await self._flush()
         up, down = self._changes() if self._guarded else (bytes, bytes)
-        if early := down(upstream.leftover()):
-            await self._wire.send(early)
-        await splice(self._wire, upstream.stream, self._idle, upstream.traffic, change_up=up, change_down=down)
+        try:
+            if early := down(upstream.leftover()):
+                await self._wire.send(early)
+            await splice(self._wire, upstream.stream, self._idle, upstream.traffic, change_up=up, change_down=down)
+        except Gone:
+            if self._problem is None:
+                raise
         if self._problem is not None:
             raise self._problem
 

@@ -20,9 +20,12 @@ from fairlead_sandbox.egress._veil import MIN_CHARS, Veil
 
 __all__ = ["Place", "SecretGrant", "Secrets", "new_handle"]
 
+PREFIX = b"flsec-"
 HANDLE = re.compile(rb"flsec-[0-9a-f]{32}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_BASIC = 8_192
+MAX_HANDLES = 32
+"""In one place. More would only make a small request a large one here: a value may be longer than its handle."""
 MIN_BASE64 = 8
 """Fewer characters of base64 are found by chance."""
 
@@ -85,7 +88,9 @@ class Secrets:
         return any(hosts.covers(target) for hosts in self._hosts.values())
 
     def place(self, data: bytes, where: Place, target: Target, *, tls: bool) -> bytes:
-        """The same with the values of its handles. `Refusal`: one of them must not go there, or not without TLS."""
+        """The same with the values of its handles. `Refusal`: one of them must not go there, or there are too many."""
+        if data.count(PREFIX) > MAX_HANDLES and len(HANDLE.findall(data)) > MAX_HANDLES:
+            raise Refusal(403, "secret-flood", f"at most {MAX_HANDLES} handles may stand in one place of a request")
         return HANDLE.sub(lambda match: self._value(match[0], where, target, tls=tls).encode(), data)
 
     def place_in_header(self, value: bytes, target: Target, *, tls: bool) -> bytes:
