@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,9 @@ BROKEN: dict[str, Reply] = {
     "usage that is no object": {**END, "usage": 3},
     "usage without numbers": {**END, "usage": {"cpu_seconds": "x"}},
     "no word on cleanness": {key: value for key, value in END.items() if key != "clean"},
-    "output of a third stream": {"op": "output", "id": "c1", "stream": "stdlog", "text": "x"},
-    "output that is no text": {"op": "output", "id": "c1", "stream": "stdout", "text": 3},
+    "output of a third stream": {"op": "output", "id": "c1", "stream": "stdlog", "data": "eA=="},
+    "output that is no text": {"op": "output", "id": "c1", "stream": "stdout", "data": 3},
+    "output that is no base64": {"op": "output", "id": "c1", "stream": "stdout", "data": "e!A"},
     "ask without a number": {"op": "ask", "id": "c1", "service": "recall.search", "args": {}},
 }
 
@@ -175,7 +177,7 @@ async def test_supervisor_that_says_nothing_is_killed(autojump_clock: trio.testi
 async def test_cancelled_call_that_ends_in_time_leaves_a_usable_sandbox(autojump_clock: trio.testing.MockClock) -> None:
     """What comes meanwhile is shown to nobody."""
     seen = Seen()
-    late = {"op": "output", "id": "c1", "stream": "stdout", "text": "late"}
+    late = {"op": "output", "id": "c1", "stream": "stdout", "data": "bGF0ZQ=="}
     runner, supervisor = await started([], [late, END], [END])
     with trio.move_on_after(1):
         await runner.call(WORK, seen)
@@ -204,7 +206,7 @@ async def test_slow_watcher_is_not_taken_for_a_slow_sandbox(autojump_clock: trio
         async def output(self, stream: str, text: str) -> None:
             await trio.sleep(1000)
 
-    output = {"op": "output", "id": "c1", "stream": "stdout", "text": "x"}
+    output = {"op": "output", "id": "c1", "stream": "stdout", "data": "eA=="}
     runner, _ = await started([output, output, END])
     assert "xx" == (await runner.call(WORK, Slow())).stdout
 
@@ -217,7 +219,7 @@ async def test_fault_of_the_watcher_is_its_own(fault: Exception) -> None:
         async def output(self, stream: str, text: str) -> None:
             raise fault
 
-    output = {"op": "output", "id": "c1", "stream": "stdout", "text": "x"}
+    output = {"op": "output", "id": "c1", "stream": "stdout", "data": "eA=="}
     runner, supervisor = await started([output], [END], [END])
     with pytest.raises(type(fault)):
         await runner.call(WORK, Broken())
@@ -237,9 +239,13 @@ async def test_two_operations_at_once_are_a_mistake() -> None:
         nursery.cancel_scope.cancel()
 
 
+def coded(number: int) -> str:
+    return base64.b64encode(b"%06d" % number).decode()
+
+
 async def test_only_the_end_of_long_output_is_kept() -> None:
     """However it came."""
-    pieces = [{"op": "output", "id": "c1", "stream": "stderr", "text": f"{n:06}"} for n in range(50_000)]
+    pieces = [{"op": "output", "id": "c1", "stream": "stderr", "data": coded(n)} for n in range(50_000)]
     data = b"".join(encode(piece) for piece in pieces)
     runner, _ = await started([data, END])
     outcome = await runner.call(WORK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import binascii
 import os
 import select
 import signal
@@ -65,8 +65,7 @@ class Running:
         self.outbox = Outbox(ours.fileno())
         self.streams: dict[int, str] = {}
         self._writers: list[int] = []
-        self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
-        for name in self._decoders:
+        for name in ("stdout", "stderr"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(reader, False)
             self.streams[reader] = name
@@ -165,12 +164,10 @@ class Running:
             self._stop("output")
         if kept := data[: self._left]:
             self._left -= len(kept)
-            self._say(name, self._decoders[name].decode(kept))
+            # Not as text: JSON would write a flood of control characters six times as long.
+            text = binascii.b2a_base64(kept, newline=False).decode("ascii")
+            self._tell({"op": "output", "id": self.id, "stream": name, "data": text})
         return bool(data)
-
-    def _say(self, name: str, text: str) -> None:
-        if text:
-            self._tell({"op": "output", "id": self.id, "stream": name, "text": text})
 
     def cancel(self) -> None:
         """Ask the tool to stop; `tick` kills it where it does not."""
@@ -208,10 +205,9 @@ class Running:
         self.inbox.idle = False
         while self.pid and not (self.inbox.closed or self.inbox.idle or self.reason == "broken"):
             self.read_channel()
-        for fd, name in list(self.streams.items()):
+        for fd in list(self.streams):
             while self.reason != "output" and select.select([fd], [], [], 0)[0] and self.read_stream(fd):
                 pass
-            self._say(name, self._decoders[name].decode(b"", final=True))
             os.close(fd)
         self.streams.clear()
         self.inbox.socket.close()

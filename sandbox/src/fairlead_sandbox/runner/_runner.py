@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+import codecs
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -183,7 +185,7 @@ class Runner:
 
 
 _SHAPES: Mapping[str, Mapping[str, type]] = {
-    "output": {"id": str, "stream": str, "text": str},
+    "output": {"id": str, "stream": str, "data": str},
     "progress": {"id": str, "detail": str},
     "ask": {"id": str, "ask": int, "service": str, "args": dict},
     "end": {"id": str, "usage": dict, "repeated": bool, "clean": bool},
@@ -194,18 +196,22 @@ _NONE: Mapping[str, type] = {"op": Mapping}
 
 
 class _Tail:
-    """The end of a text that comes in pieces, small ones by the hundred thousand among them."""
+    """The end of what was written. It comes in pieces, small ones by the hundred thousand among them."""
 
     def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pieces: list[str] = []
         self._chars = 0
 
-    def add(self, text: str) -> None:
+    def add(self, data: bytes, *, final: bool) -> str:
+        """The text that is complete with `data`."""
+        text = self._decoder.decode(data, final=final)
         self._pieces.append(text)
         self._chars += len(text)
         if self._chars > 2 * TAIL:
             self._pieces = [self.text]
             self._chars = len(self._pieces[0])
+        return text
 
     @property
     def text(self) -> str:
@@ -237,8 +243,7 @@ class _Call:
             while (frame := await self._next())["op"] != "end":
                 match frame["op"]:
                     case "output" if frame["stream"] in self._tails:
-                        self._tails[frame["stream"]].add(frame["text"])
-                        await self._show(self._watch.output(frame["stream"], frame["text"]))
+                        await self._written(frame["stream"], frame["data"])
                     case "progress":
                         await self._show(self._watch.progress(frame["detail"]))
                     case "ask":
@@ -246,7 +251,18 @@ class _Call:
                     case other:
                         raise BoundaryBroken(f"the supervisor sent {other!r} at the wrong time")
             nursery.cancel_scope.cancel()
+        for stream in self._tails:
+            await self._written(stream, "", final=True)
         return frame
+
+    async def _written(self, stream: str, data: str, *, final: bool = False) -> None:
+        """Bytes of a stream, which may end in the middle of a character."""
+        try:
+            text = self._tails[stream].add(binascii.a2b_base64(data, strict_mode=True), final=final)
+        except ValueError as error:
+            raise BoundaryBroken(f"the supervisor sent output that is no base64: {error}") from error
+        if text:
+            await self._show(self._watch.output(stream, text))
 
     async def _next(self) -> dict[str, Any]:
         frame = await self._runner.receive()
