@@ -27,18 +27,12 @@ __all__ = [
 ]
 
 TRUSTED = {
-    "anthropic": "fairlead-anthropic",
-    "calculator": "fairlead-calculator",
-    "clock": "fairlead-clock",
-    "fetch": "fairlead-fetch",
-    "notes": "fairlead-notes",
-    "openai": "fairlead-openai",
-    "rehearsal": "fairlead-rehearsal",
-    "rules": "fairlead-rules",
-    "sqlite": "fairlead-sqlite",
     "terminal": "fairlead-cli",
-    "webhook": "fairlead-webhook",
-    "workbench": "fairlead-workbench",
+    **{
+        name: f"fairlead-{name}"
+        for name in ("anthropic", "calculator", "clock", "fetch", "notes", "openai", "rehearsal")
+    },
+    **{name: f"fairlead-{name}" for name in ("rules", "sqlite", "webhook", "workbench")},
 }
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
 REHEARSAL = "rehearsal"

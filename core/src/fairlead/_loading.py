@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 import pluggy
 from attrs import evolve, frozen
@@ -48,13 +48,7 @@ _CONTRACTS: Mapping[str, type[Worker]] = {
     "policies": Policy,
     "observers": Observer,
 }
-_LEVELS: Mapping[Kind, Isolation] = {
-    "channels": "process",
-    "tools": "container",
-    "providers": "process",
-    "memories": "process",
-    "policies": "process",
-}
+_LEVELS: Mapping[Kind, Isolation] = {kind: "container" if kind == "tools" else "process" for kind in get_args(Kind)}
 """Where a plugin belongs that nobody has called trusted."""
 _SHOWN = 500
 """Characters of a problem that repeats what a plugin said."""
