@@ -146,6 +146,7 @@ class Forwarder:
             self._selector.register(end, selectors.EVENT_READ)
         if len(self._links) >= 2 * MAX_CONNECTIONS:
             self._selector.unregister(self._listener)  # the next ones wait in the backlog
+        self._serve(link, link.ends[0], selectors.EVENT_READ)  # the first words are often there already
 
     def _connect(self) -> _Link:
         """The next connection of the guest, and its other half. `OSError`: there is none; nothing stays open."""
