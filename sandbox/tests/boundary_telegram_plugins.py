@@ -83,8 +83,15 @@ class Aiogram(TelegramChannel):
             await inbox.accept(self._inbound(message))
 
         dispatcher.message.register(handle)
+        polling = asyncio.create_task(
+            dispatcher.start_polling(self._bot, handle_signals=False, polling_timeout=5, close_bot_session=False)
+        )
         inbox.ready(self._url)
-        await dispatcher.start_polling(self._bot, handle_signals=False, polling_timeout=5, close_bot_session=False)
+        try:
+            await asyncio.shield(polling)
+        finally:
+            await dispatcher.stop_polling()
+            await polling
 
     async def send(self, outbound: Outbound) -> Delivery:
         text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from fairlead import Capabilities, Finding, Secret, ToolSpec
 from fairlead.errors import PluginLoadError, SchemaError
@@ -182,12 +182,11 @@ class Far:
 
     plugin: RemotePlugin
     number: int
-    _nothing: dict[str, Any] = field(factory=dict)
 
     async def call(self, op: str, args: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Ask the worker. Raises what `RemotePlugin.link` and `Peer.call` raise."""
         peer = await self.plugin.link()
-        return await peer.call(op, {"worker": self.number, **(args or self._nothing)}, **more)
+        return await peer.call(op, {"worker": self.number, **(args or {})}, **more)
 
     async def open(self, name: str) -> Facts:
         return await self.plugin.open(self.number, name)
