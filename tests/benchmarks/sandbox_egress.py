@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import trio
@@ -144,7 +144,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def compare(title: str, works: dict[str, Callable[[], object]], rounds: int) -> None:
+def compare(title: str, works: Mapping[str, Callable[[], object]], rounds: int) -> None:
     """Each in turn, `rounds` times; medians, and ratios to the first."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for name, work in works.items():
