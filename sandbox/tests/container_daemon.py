@@ -22,7 +22,13 @@ from .container_engine import engine, has_image, missing
 
 __all__ = ["GVISOR", "own_engine"]
 
-GVISOR = {"runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--platform=ptrace", "--network=none"]}}}
+_ARGUMENTS = ["--platform=ptrace", "--network=none"]
+GVISOR = {
+    "runtimes": {
+        "runsc": {"path": "/usr/bin/runsc", "runtimeArgs": [*_ARGUMENTS, "--host-uds=open"]},
+        "runsc-closed": {"path": "/usr/bin/runsc", "runtimeArgs": _ARGUMENTS},
+    }
+}
 """Debian's, on ptrace: KVM is not everywhere."""
 REMAP_FIRST = 700_000
 START_SECONDS = 30

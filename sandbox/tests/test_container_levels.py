@@ -22,6 +22,7 @@ from fairlead_sandbox.container import (
     inside_mount,
     open_engine,
 )
+from fairlead_sandbox.errors import EngineUnavailable
 from fairlead_sandbox.image import find_image
 from fairlead_sandbox.runner import Identities, Runner, Setup, Table, Work
 
@@ -67,10 +68,31 @@ async def test_tool_is_called_in_a_container(tmp_path: Path) -> None:
             assert "from inside" == await call_a_tool(docker, tmp_path)
 
 
+async def through_the_socket(docker: Engine, path: Path, runtime: str) -> bytes:
+    """What a program says to the proxy's socket."""
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/egress/proxy'); s.send(b'from inside'); input()"
+    )
+    spec = ContainerSpec(
+        (await find_image(docker)).id, ["python3", "-c", program], egress_socket=path, supervised=False, runtime=runtime
+    )
+    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+        await listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen()
+        container = await docker.start_container(spec)
+        connection, _ = await listener.accept()
+        with connection:
+            said = await connection.recv(100)
+    await container.kill()
+    return said
+
+
 VICTIM = """
 import trio
 from pathlib import Path
 from fairlead_sandbox.container import SUPERVISOR, ContainerSpec, Mount, inside_mount, open_engine
+from fairlead_sandbox.errors import EngineUnavailable
 from fairlead_sandbox.image import find_image
 from fairlead_sandbox.runner import Identities, Runner, Setup, Table, Watch, Work
 SOURCES = {sources}
@@ -126,7 +148,12 @@ async def test_level_kernel_is_gvisor(tmp_path: Path) -> None:
         await container.kill()
         assert "from inside" == await call_a_tool(docker, tmp_path.resolve(), "runsc")
         findings = {finding.subject: finding for finding in await diagnose(docker)}
-        assert "with the runtime runsc" == findings["level kernel"].detail
+        assert "with the runtime runsc or runsc-closed" == findings["level kernel"].detail
+        directory = tmp_path.resolve() / "egress"
+        directory.mkdir()
+        assert b"from inside" == await through_the_socket(docker, directory / "proxy", "runsc")
+        with pytest.raises(EngineUnavailable, match="lets nothing reach the proxy's socket"):
+            await through_the_socket(docker, directory / "other", "runsc-closed")
 
 
 async def test_user_namespaces(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class Engine:
         raises, and cancelled at any point, it leaves no container behind.
         """
         level = self.facts.level(spec.runtime)
+        if spec.egress_socket:
+            self.facts.check_sockets(spec.runtime)
         if not self.facts.seccomp:
             raise EngineUnavailable("the engine was built without seccomp", next_step=DOCTOR, floor="container")
         held = self._claim(spec)

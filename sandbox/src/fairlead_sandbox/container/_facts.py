@@ -20,7 +20,8 @@ REMAPPED = re.compile(r"/(\d+)\.(\d+)/?$")
 """An engine with userns-remap keeps its files in a directory named after the first uid and gid."""
 REGISTER = (
     "sudo apt install runsc (or see https://gvisor.dev/docs/user_guide/install/), then:"
-    " sudo runsc install runsc -- --platform=ptrace --network=none && sudo systemctl restart docker"
+    " sudo runsc install runsc -- --platform=ptrace --network=none --host-uds=open"
+    " && sudo systemctl restart docker"
 )
 
 
@@ -39,6 +40,8 @@ class EngineFacts:
     remapped: bool
     runtimes: Mapping[str, str] = field(factory=dict)
     """Name to program or shim."""
+    without_sockets: frozenset[str] = frozenset()
+    """Runtimes of gVisor's that let no program reach a socket of the host, so that no proxy can be reached."""
     default_runtime: str = "runc"
     machine: str = ""
 
@@ -57,6 +60,9 @@ class EngineFacts:
             uid_offset=int(remap[1]) if userns and remap else 0,
             remapped=userns or "rootless" in options,
             runtimes={name: _program(runtime) for name, runtime in (info.get("Runtimes") or {}).items()},
+            without_sockets=frozenset(
+                name for name, runtime in (info.get("Runtimes") or {}).items() if _is_without_sockets(runtime)
+            ),
             default_runtime=str(info.get("DefaultRuntime") or "runc"),
             machine=str(info.get("Architecture", "")),
         )
@@ -64,6 +70,13 @@ class EngineFacts:
     @property
     def uid_space(self) -> UidSpace:
         return UidSpace.remapped() if self.remapped else UidSpace()
+
+    def check_sockets(self, runtime: str) -> None:
+        """`EngineUnavailable` where the way out would be closed whatever is granted."""
+        name = runtime or self.default_runtime
+        if name in self.without_sockets:
+            problem = f"the runtime {name!r} lets nothing reach the proxy's socket, so no host could be reached"
+            raise EngineUnavailable(problem, next_step=REGISTER, floor="kernel")
 
     def level(self, runtime: str) -> Isolation:
         """``container``, or ``kernel`` where the runtime's program brings one; `EngineUnavailable`: no such one."""
@@ -74,6 +87,15 @@ class EngineFacts:
             problem = f"the engine has no runtime {name!r}; it has: {have}"
             raise EngineUnavailable(problem, next_step=REGISTER, floor="kernel")
         return "kernel" if OWN_KERNEL.search(program) else "container"
+
+
+def _is_without_sockets(runtime: Any) -> bool:
+    """As registered with arguments; what a shim reads from files of its own is not known here."""
+    arguments = runtime.get("runtimeArgs") if isinstance(runtime, Mapping) else None
+    return _program(runtime).endswith("runsc") and not any(
+        str(argument).lstrip("-").startswith(("host-uds=open", "host-uds=all", "fsgofer-host-uds"))
+        for argument in arguments or ()
+    )
 
 
 def _program(runtime: Any) -> str:
