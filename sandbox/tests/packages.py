@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, distributions
@@ -11,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from fairlead_sandbox.environments import Sources, repack
+from fairlead_sandbox.environments import Environment, Sources, repack
 from fairlead_sandbox.environments._installers import Pin
 from fairlead_sandbox.environments._repack import record_text
 from fairlead_sandbox.environments._tree import hash_file
@@ -92,6 +94,15 @@ def wheel(
 def names_in(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
+
+
+def run_from(environment: Environment, code: str) -> str:
+    """Run code with an environment and the standard library alone; what it printed."""
+    head = "import sys\nsys.path[:0] = sys.argv[1:]\n"
+    command = [sys.executable, "-I", "-S", "-W", "error", "-c", head + code, *map(str, environment.paths)]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @frozen

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import stat
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,29 +13,16 @@ from pathlib import Path
 import pytest
 
 from fairlead.errors import PluginLoadError
-from fairlead_sandbox.environments import Environment, bundle, collect_garbage, guest_runtime
+from fairlead_sandbox.environments import Environment, bundle, collect_garbage, guest_runtime, hold
 from fairlead_sandbox.environments import _tree as tree
 
-from .packages import TRAP, entry_points, find, install, install_editable, plugin_files
-
-GUEST = """
-import sys
-sys.path[:0] = sys.argv[1:]
-"""
+from .packages import TRAP, entry_points, find, install, install_editable, plugin_files, run_from
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all: the core and what it needs is copied once."""
     return tmp_path_factory.mktemp("cache")
-
-
-def run(environment: Environment, code: str) -> str:
-    """Run code with the bundle and the standard library alone."""
-    command = [sys.executable, "-I", "-S", "-W", "error", "-c", GUEST + code, *map(str, environment.paths)]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def shown(environment: Environment, target: str) -> str:
@@ -71,7 +57,7 @@ core = importlib.metadata.distribution("fairlead-core")
 places = {module.__file__.partition("/site/")[0] for module in (anyio, fairlead, trio, plugin)}
 print(json.dumps([point.name, core.version, len(wire.schema_names()) > 5, len(core.files) > 50, len(places)]))
 """
-    assert ["calculator", "0.1.0", True, True, 1] == json.loads(run(made, code))
+    assert ["calculator", "0.1.0", True, True, 1] == json.loads(run_from(made, code))
 
 
 def test_what_only_the_host_needs_is_not_in_it(cache: Path) -> None:
@@ -194,7 +180,7 @@ def test_namespace_of_two_distributions_is_one_folder(cache: Path, tmp_path: Pat
 def test_compiled_files_are_used_without_a_look_at_the_source(cache: Path, tmp_path: Path) -> None:
     """A guest starts as if it had run before, though its directory cannot be written. Bad sources harm nobody."""
     made = bundle(install(tmp_path, "quick", {"quick.py": "x = 1\n", "old.py": "print 'two'\n"}), cache)
-    assert "True" == run(made, "import quick; print(open(quick.__cached__, 'rb').read()[4:8] == b'\\1\\0\\0\\0')")
+    assert "True" == run_from(made, "import quick; print(open(quick.__cached__, 'rb').read()[4:8] == b'\\1\\0\\0\\0')")
     assert not list(made.paths[0].glob("__pycache__/old.*"))
 
 
@@ -216,7 +202,7 @@ def test_finder_of_setuptools_is_read_and_not_run(cache: Path, tmp_path: Path) -
     table = {"one": f"{project}/one", "two": f"{project}/lib/two"}
     mapped(site, "finders", project, table, {"spaces": [f"{project}/spaces"]})
     made = bundle(find(site, "finders"), cache)
-    assert "1 1 1" == run(made, "import one, two, spaces.deep.three as three; print(one.x, two.x, three.x)")
+    assert "1 1 1" == run_from(made, "import one, two, spaces.deep.three as three; print(one.x, two.x, three.x)")
     assert not list(made.paths[0].glob("__editable__*"))
 
 
@@ -302,8 +288,17 @@ def test_unused_bundles_go_and_shared_parts_stay(tmp_path: Path) -> None:
     assert (one.digest,) == collect_garbage(cache, keep=[two.digest])
     assert [False, True, True] == [each.paths[0].exists() for each in (one, two, three)]
     assert [] == list(cache.rglob(".tmp-*"))
-    assert "0.1.0" == run(three, "import importlib.metadata as m, trio, three; print(m.version('fairlead-core'))")
+    assert "0.1.0" == run_from(three, "import importlib.metadata as m, trio, three; print(m.version('fairlead-core'))")
     assert one == bundle(find(site, "one"), cache)
+
+
+def test_bundle_that_somebody_holds_stays(tmp_path: Path) -> None:
+    """Whatever its age: something runs from it."""
+    cache, site = tmp_path / "cache", tmp_path / "site"
+    made = bundle(install(site, "old", {"old.py": "x = 1\n"}), cache)
+    with hold(made):
+        assert () == collect_garbage(cache, unused=0)
+    assert (made.digest,) == collect_garbage(cache, unused=0)
 
 
 def test_runtime_of_guests_is_the_core_and_this_package(cache: Path) -> None:

@@ -6,8 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import partial
@@ -18,11 +16,11 @@ import pytest
 import trio
 
 from fairlead.errors import PluginConflict, PluginError, PluginLoadError, PluginNotFound, PluginVersionError
-from fairlead_sandbox.environments import Asks, Environment, PluginStore, Sources, repack
+from fairlead_sandbox.environments import Asks, Environment, PluginStore, Sources, hold, repack
 from fairlead_sandbox.environments._closure import closure, finder
 from fairlead_sandbox.environments._installers import Pip, Uv, find_installer
 
-from .packages import TRAP, Unpacker, entry_points, plugin_files, wheel
+from .packages import TRAP, Unpacker, entry_points, plugin_files, run_from, wheel
 
 OFFLINE = Sources(no_index=True)
 LIMIT = 120
@@ -54,14 +52,6 @@ def made(directory: Path, name: str = "acme-dice", version: str = "1.0", **manif
     package = name.replace("-", "_")
     points = entry_points(name.removeprefix("acme-"), package)
     return wheel(directory, name, plugin_files(package, **manifest), version=version, entry_points=points)
-
-
-def run(environment: Environment, code: str) -> str:
-    head = "import sys\nsys.path[:0] = sys.argv[1:]\n"
-    command = [sys.executable, "-I", "-S", "-W", "error", "-c", head + code, *map(str, environment.paths)]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def content(directory: Path) -> dict[str, str]:
@@ -97,7 +87,7 @@ async def test_wheel_gets_an_environment_of_its_own(store: PluginStore, tmp_path
     )
     assert (("dice.example:443",), ("token",), ()) == (asks.hosts, asks.secrets, asks.mounts)
     code = "import acme_dice, anyio, fairlead, fairlead_sandbox.errors, trio; print(fairlead.__file__)"
-    assert "/bundles/" in run(store.environment("acme-dice"), code)
+    assert "/bundles/" in run_from(store.environment("acme-dice"), code)
     assert store.is_whole("acme-dice")
 
 
@@ -138,7 +128,7 @@ async def test_two_plugins_with_other_versions_of_one_library_work(store: Plugin
     for name in ("acme_old", "acme_new"):
         await store.add(str(tmp_path / f"{name}-1.0-py3-none-any.whl"), Sources((str(links),), no_index=True))
     code = "import importlib.metadata as m; (p,) = m.entry_points(group='fairlead.tools'); print(p.load().version)"
-    assert ["1.0", "2.0"] == [run(store.environment(name), code) for name in ("acme-old", "acme-new")]
+    assert ["1.0", "2.0"] == [run_from(store.environment(name), code) for name in ("acme-old", "acme-new")]
     assert before == content(host)
 
 
@@ -155,7 +145,7 @@ async def test_pip_does_the_same(tmp_path: Path, cache: Path) -> None:
     assert "pip" == plugin.installer
     assert "acme-shared 1.0" in plugin.asks.needs
     assert "acme-shared==1.0" in plugin.lock.read_text("utf-8")
-    assert "1" == run(store.environment("acme-pip"), "import acme_pip.plugin as p; print(p.acme_shared.x)")
+    assert "1" == run_from(store.environment("acme-pip"), "import acme_pip.plugin as p; print(p.acme_shared.x)")
     assert not list(plugin.site.glob("fairlead*"))
 
 
@@ -188,7 +178,7 @@ async def test_core_from_elsewhere_is_never_taken(store: PluginStore, tmp_path: 
         entry_points=entry_points("dice", "acme_dice"),
     )
     plugin = await store.add(str(path), Sources((str(links),), no_index=True))
-    assert "0.1.0" == run(
+    assert "0.1.0" == run_from(
         store.environment("dice"), "import importlib.metadata as m; print(m.version('fairlead-core'))"
     )
     assert not list(plugin.site.glob("fairlead*"))
@@ -247,7 +237,7 @@ async def test_real_package_comes_from_the_real_index(store: PluginStore, tmp_pa
     with trio.fail_after(LIMIT):
         plugin = await store.add(str(path))
     assert "pyjokes 0.8.3" in plugin.asks.needs
-    assert "0.8.3" == run(store.environment("sun"), "import importlib.metadata as m; print(m.version('pyjokes'))")
+    assert "0.8.3" == run_from(store.environment("sun"), "import importlib.metadata as m; print(m.version('pyjokes'))")
 
 
 # -- projects
@@ -291,7 +281,7 @@ async def test_project_is_built_only_where_that_is_allowed(
     (source / "acme_built/plugin.py").write_text("x = 2\n")
     done = await store.upgrade("acme-built", sources=sources, allow_build=True)
     assert (True, "1.0", "1.0") == (done.changed, done.before.version, done.after.version)
-    assert "2" == run(store.environment("built"), "import acme_built.plugin as p; print(p.x)")
+    assert "2" == run_from(store.environment("built"), "import acme_built.plugin as p; print(p.x)")
 
 
 async def test_build_that_fails_says_why(store: PluginStore, tmp_path: Path, build_tools: Path) -> None:
@@ -408,7 +398,7 @@ async def test_version_that_works_comes_into_use_after_the_check(quick: PluginSt
     first = await quick.add(str(made(tmp_path)))
 
     async def check(environment: Environment) -> None:
-        assert "ok" == await trio.to_thread.run_sync(partial(run, environment, "import acme_dice; print('ok')"))
+        assert "ok" == await trio.to_thread.run_sync(partial(run_from, environment, "import acme_dice; print('ok')"))
 
     second = (await quick.upgrade("dice", str(made(tmp_path, version="2.0")), check=check)).after
     assert (second,) == quick.list()
@@ -428,6 +418,25 @@ async def test_removed_plugin_is_gone(quick: PluginStore, tmp_path: Path) -> Non
     assert {".lock", "acme-cards"} == {path.name for path in (tmp_path / "plugins").iterdir()}
     with pytest.raises(PluginNotFound, match="there are: acme-cards"):
         await quick.remove("acme-dice")
+
+
+async def test_version_that_somebody_holds_stays(quick: PluginStore, tmp_path: Path) -> None:
+    """Through upgrades and removal; the next change after that removes it."""
+    first = await quick.add(str(made(tmp_path)))
+    with hold(quick.environment("dice")):
+        await quick.upgrade("dice", str(made(tmp_path, version="2.0")))
+        await quick.upgrade("dice", str(made(tmp_path, version="3.0")))
+        await quick.remove("dice")
+        assert () == quick.list()
+        assert first.site.is_dir()
+        await quick.add(str(made(tmp_path)))
+        assert first.site.is_dir()
+    assert ["1.0"] == [plugin.version for plugin in quick.list()]
+    await quick.upgrade("dice", str(made(tmp_path, version="2.0")))
+    await quick.upgrade("dice", str(made(tmp_path, version="3.0")))
+    assert not first.site.exists()
+    with pytest.raises(FileNotFoundError), hold(Environment((first.site,), "")):
+        raise AssertionError("it is gone")
 
 
 async def test_damaged_environment_is_told_and_can_be_removed(quick: PluginStore, tmp_path: Path) -> None:

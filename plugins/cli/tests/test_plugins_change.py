@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -248,10 +249,21 @@ async def test_person_is_asked_only_where_more_is_wanted(monkeypatch: pytest.Mon
 
 def test_table_names_what_must_be_said() -> None:
     """Required keys as a comment, names that need quotes in quotes, nothing that a plugin writes as code."""
-    settings = {"required": ["port", "token"], "properties": {"port": {"type": "integer"}}}
-    point = {"kind": "channels", "name": "my pager", "hosts": ['x"]\n[y'], "secrets": ["token"], "settings": settings}
+    settings = {"required": ["port", "a\nb = 1"], "properties": {"port": {"type": "integer"}}}
+    point: dict[str, Any] = {
+        "kind": "channels",
+        "name": "my pager",
+        "hosts": ['x"]\n[y'],
+        "secrets": ["token", "]\n[z]\n"],
+    }
+    point["settings"] = settings
     lines = _table(point).splitlines()
     assert '[channels."my pager"]' == lines[0]
     assert 'hosts = ["x\\"]\\n[y"]' == lines[1]
     assert 'token = { env = "MY_PAGER_TOKEN" }' == lines[2]
-    assert "# port = ...  (integer; it must have one)" == lines[3]
+    assert '"]\\n[z]\\n" = { env = "MY_PAGER____Z__" }' == lines[3]
+    assert ["# port = ...  (integer; it must have one)", '# "a\\nb = 1" = ...  (value; it must have one)'] == lines[4:]
+    assert {"channels": {"my pager": {"hosts", "token", "]\n[z]\n"}}} == {
+        kind: {name: set(table) for name, table in tables.items()}
+        for kind, tables in tomllib.loads(_table(point)).items()
+    }

@@ -17,7 +17,7 @@ from fairlead_cli._failures import Refused
 from fairlead_cli._operations import operations
 from fairlead_cli._options import config_options, example, json_option, load
 from fairlead_cli._screen import Screen
-from fairlead_cli._text import escape
+from fairlead_cli._text import escape, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -306,21 +306,25 @@ def _show(screen: Screen, asks: Mapping[str, Any], before: Mapping[str, Any] | N
 
 def _table(point: Mapping[str, Any]) -> str:
     """The table that enables it, with all that it asks for, and what it must be told."""
-    name = point["name"] if re.fullmatch(r"[A-Za-z0-9_-]+", point["name"]) else _quoted(point["name"])
-    lines = [f"[{point['kind']}.{name}]"]
+    lines = [f"[{point['kind']}.{_key(point['name'])}]"]
     if point["hosts"]:
         lines.append(f"hosts = [{', '.join(map(_quoted, point['hosts']))}]")
     for key in point["secrets"]:
         variable = re.sub(r"\W", "_", f"{point['name']}_{key}", flags=re.ASCII).upper()
-        lines.append(f"{key} = {{ env = {_quoted(variable)} }}")
+        lines.append(f"{_key(key)} = {{ env = {_quoted(variable)} }}")
     schema = point["settings"]
     properties = schema.get("properties", {})
     for key in schema.get("required", ()):
         if key not in point["secrets"]:
             known = properties.get(key, {})
             kind = known.get("type", "value") if isinstance(known, dict) else "value"
-            lines.append(f"# {key} = ...  ({kind}; it must have one)")
+            lines.append(f"# {_key(key)} = ...  ({one_line(str(kind))}; it must have one)")
     return "\n".join(lines)
+
+
+def _key(text: str) -> str:
+    """A key of TOML; whoever copies a table from here gets no other table with it."""
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

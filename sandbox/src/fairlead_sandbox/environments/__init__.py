@@ -15,7 +15,7 @@ from fairlead_sandbox.environments._bundle import bundle, collect_garbage, guest
 from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._installers import Sources
 from fairlead_sandbox.environments._repack import repack
-from fairlead_sandbox.environments._store import PluginStore, Upgrade
+from fairlead_sandbox.environments._store import PluginStore, Upgrade, hold
 from fairlead_sandbox.environments._stored import Source, StoredPlugin
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "bundle",
     "collect_garbage",
     "guest_runtime",
+    "hold",
     "repack",
 ]

@@ -30,7 +30,7 @@ from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._files import Files, files_of, label_of, location_of, metadata_of, normal
 from fairlead_sandbox.environments._repack import record_text
 
-__all__ = ["bundle", "collect_garbage", "guest_runtime", "host_distribution"]
+__all__ = ["MADE", "bundle", "collect_garbage", "guest_runtime", "host_distribution"]
 
 _RUNTIME = ("fairlead-core", "fairlead-sandbox")
 _FORMAT = 1
@@ -39,7 +39,9 @@ _SETTLED = 50_000_000
 """Nanoseconds after which a change of a file surely has another time than one before (file systems keep ticks)."""
 _TRIES = 5
 _MONTH = 30 * 86400.0
-_SITE, _RECORD = "site", "made.json"
+_SITE = "site"
+MADE = "made.json"
+"""Beside it: what a directory of the cache is made of; written before it has its name."""
 _METADATA = (".dist-info", ".egg-info", ".egg-link")
 
 
@@ -82,16 +84,17 @@ def host_distribution(name: str, find: Any = None) -> Distribution:
 
 
 def collect_garbage(cache: Path, keep: Iterable[str] = (), unused: float = _MONTH) -> tuple[str, ...]:
-    """Remove bundles that nobody asked for in *unused* seconds, but those whose digests are in *keep*.
+    """Remove bundles that nobody asked for in *unused* seconds.
 
+    Those whose digests are in *keep* stay, and those that somebody holds (`hold`).
     Waits until nobody makes a bundle. Gives the digests of what was removed. Parts that no bundle has, and what killed
     makers left, go too.
     """
     kept, removed, parts = set(keep), [], set()
     with tree.locked(cache / "lock", alone=True):
         for directory in sorted(cache.glob("bundles/*")):
-            record = directory / _RECORD
-            fresh = record.is_file() and time.time() - record.stat().st_mtime < unused
+            record = directory / MADE
+            fresh = record.is_file() and (time.time() - record.stat().st_mtime < unused or tree.is_held(record))
             if directory.name in kept or (fresh and not directory.name.startswith(".tmp-")):
                 parts |= set(json.loads(record.read_text("utf-8"))["parts"])
             else:
@@ -134,7 +137,7 @@ class _Maker:
         with tree.locked(self._cache / "lock", alone=False):
             digest = self._look_up(index, places) or self._make_patiently(index, places, collect)
             directory = self._cache / "bundles" / digest
-            os.utime(directory / _RECORD)
+            os.utime(directory / MADE)
             return _Made(directory / _SITE, digest)
 
     def _look_up(self, index: Path, places: Sequence[Path]) -> str | None:
@@ -144,7 +147,7 @@ class _Maker:
             fresh = known["boot"] == _boot() and known["installed"] == _installed(places)
             if fresh and all(_stamp(name) == stamp for name, stamp in known["stamps"].items()):
                 digest = str(known["digest"])
-                return digest if (self._cache / "bundles" / digest / _RECORD).is_file() else None
+                return digest if (self._cache / "bundles" / digest / MADE).is_file() else None
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
@@ -205,7 +208,7 @@ class _Maker:
 
 def _finish(made: Path, final: Path, known: Mapping[str, Any]) -> None:
     whole = tree.digest_of(tree.hash_tree(made / _SITE, compiled=True))
-    tree.write_json(made / _RECORD, {**known, "whole": whole})
+    tree.write_json(made / MADE, {**known, "whole": whole})
     tree.seal(made)
     if final.is_dir() and not _is_whole(final):
         tree.remove_tree(final)
@@ -215,7 +218,7 @@ def _finish(made: Path, final: Path, known: Mapping[str, Any]) -> None:
 def _is_whole(directory: Path) -> bool:
     """Whether it is there, with all that was put into it: files may be empty after a loss of power."""
     try:
-        known = json.loads((directory / _RECORD).read_text("utf-8"))
+        known = json.loads((directory / MADE).read_text("utf-8"))
         return bool(known["whole"] == tree.digest_of(tree.hash_tree(directory / _SITE, compiled=True)))
     except (OSError, ValueError, KeyError, TypeError):
         return False

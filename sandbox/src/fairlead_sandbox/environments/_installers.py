@@ -208,6 +208,8 @@ class Pip:
 def _reported(item: dict[str, Any]) -> Pin:
     """One entry of pip's report (https://pip.pypa.io/en/stable/reference/installation-report/)."""
     origin = item["download_info"]
-    hashes = tuple(f"{kind}:{found}" for kind, found in sorted(origin["archive_info"]["hashes"].items()))
+    archive = origin["archive_info"]
+    known = archive.get("hashes") or dict([archive["hash"].split("=", 1)])  # the one form before pip 23
+    hashes = tuple(f"{kind}:{found}" for kind, found in sorted(known.items()))
     metadata = item["metadata"]
     return Pin(normal(metadata["name"]), metadata["version"], hashes, origin["url"] if item["is_direct"] else "")

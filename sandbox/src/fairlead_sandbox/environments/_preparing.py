@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import attrs
@@ -146,13 +146,14 @@ class Preparation:
         distribution = next(iter(distributions(name=self._name, path=[str(site)])), None)
         if distribution is None:
             raise PluginLoadError(f"{self._name} was not installed, though it was said so", next_step="try again")
+        version = _safe_version(distribution)
         others = {label_of(each) for each in distributions(path=[str(site)])} - {label_of(distribution)}
         asks = attrs.evolve(asks_of(distribution, site), needs=tuple(sorted(others, key=str.lower)))
         judge(asks)
         tree.compile_tree(site)
         plugin = StoredPlugin(
             name=asks.distribution,
-            version=distribution.version,
+            version=version,
             source=self._source,
             asks=asks,
             installer=self._installer.name,
@@ -212,6 +213,17 @@ def _lock_text(name: str, pins: Sequence[Pin]) -> str:
         f"# Not here: {label_of(core)} and {label_of(sandbox)}. They are the host's own and come from no index.\n"
     )
     return head + render_pins([attrs.evolve(pin, url="") for pin in pins])
+
+
+def _safe_version(distribution: Distribution) -> str:
+    """It becomes a part of a path."""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415  # see `requirements`
+
+    try:
+        return str(Version(distribution.version))
+    except InvalidVersion as error:
+        problem = f"{distribution.metadata['Name']} has the version {distribution.version!r}, which is none"
+        raise PluginLoadError(problem, next_step="tell its authors") from error
 
 
 def _tidy(site: Path) -> None:

@@ -30,14 +30,14 @@ from fairlead.errors import PluginConflict, PluginError, PluginLoadError, Plugin
 from fairlead.hookspecs import GROUPS
 from fairlead_sandbox.environments import _tree as tree
 from fairlead_sandbox.environments._asks import Asks
-from fairlead_sandbox.environments._bundle import guest_runtime
+from fairlead_sandbox.environments._bundle import MADE, guest_runtime
 from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._files import normal
 from fairlead_sandbox.environments._installers import Installer, Sources, find_installer
 from fairlead_sandbox.environments._preparing import Preparation, current_needs, unmet_needs
-from fairlead_sandbox.environments._stored import Source, StoredPlugin, parse_source, read_stored
+from fairlead_sandbox.environments._stored import FILE, Source, StoredPlugin, parse_source, read_stored
 
-__all__ = ["PluginStore", "Upgrade"]
+__all__ = ["PluginStore", "Upgrade", "hold"]
 
 T = TypeVar("T")
 _CURRENT, _PREVIOUS = "current", "previous"
@@ -172,7 +172,8 @@ class PluginStore:
         """Put the newest version, or the one from *source*, beside the one in use; take it into use where it works.
 
         *check* runs it in a process of its own. Where that raises, the new version is removed and the old one never
-        stopped being in use. The old one is kept until the next upgrade, for turns that began with it.
+        stopped being in use. The old one is kept until the next upgrade, and while somebody holds it (`hold`): for
+        turns that began with it.
 
         Errors as in `add`, and what *check* raised as the cause of a `PluginLoadError`. Everything is then as it was.
         """
@@ -192,7 +193,7 @@ class PluginStore:
     async def remove(self, name: str) -> str:
         """Remove a plugin with its environment; give the name of its distribution. A damaged one too.
 
-        `PluginNotFound`, `PluginConflict`: see `find`. Processes that run from it lose their files.
+        `PluginNotFound`, `PluginConflict`: see `find`. Files that somebody holds (`hold`) go with a later change.
         """
         async with self._changing():
             key = normal(name) if normal(name) in self._names() else self.find(name).name
@@ -251,7 +252,7 @@ class PluginStore:
         home = self._directory / made.name
         home.mkdir(exist_ok=True)
         final = home / f"{made.version}-{made.digest[:12]}"
-        if final.exists():
+        if final.exists() and not _is_held(final):
             tree.remove_tree(final)  # not in use: somebody was killed here, or it is the previous one, come back
         tree.place(made.directory, final)
         return attrs.evolve(made, directory=final)
@@ -269,17 +270,20 @@ class PluginStore:
     def _remove(self, name: str) -> None:
         (self._directory / name / _CURRENT).unlink(missing_ok=True)  # from here on it is gone
         _persist(self._directory / name)
-        tree.remove_tree(self._directory / name)
+        self._sweep(name)
 
     def _sweep(self, *names: str) -> None:
         """Remove what killed processes have left: all, or only of these plugins."""
         for home in [self._directory / name for name in names] or list(self._directory.iterdir()):
-            if home.name.startswith(".tmp-") or (home.is_dir() and not self._is_there(home)):
+            if home.name.startswith(".tmp-"):
                 tree.remove_tree(home)
+            elif home.is_dir() and not self._is_there(home):
+                if not any(_is_held(each) for each in home.iterdir()):
+                    tree.remove_tree(home)
             elif home.is_dir():
                 links = {os.readlink(home / link) for link in (_CURRENT, _PREVIOUS) if (home / link).is_symlink()}  # noqa: PTH115  # the text
                 for each in home.iterdir():
-                    if each.is_dir() and not each.is_symlink() and each.name not in links:
+                    if each.is_dir() and not each.is_symlink() and each.name not in links and not _is_held(each):
                         tree.remove_tree(each)
                     elif each.name.startswith(".tmp-"):
                         each.unlink(missing_ok=True)
@@ -368,6 +372,23 @@ def _host_names() -> Iterator[tuple[str, str]]:
                 owner = f"{name} {each.version} (in the host's environment)"
                 yield normal(name), owner
                 yield from ((f"{kinds[point.group]}/{point.name}", owner) for point in points)
+
+
+@contextlib.contextmanager
+def hold(environment: Environment) -> Iterator[None]:
+    """Keep the directories of an environment while something runs from them, whatever is removed or upgraded meanwhile.
+
+    In every process; it ends with the process that holds. `FileNotFoundError`: it is gone already.
+    """
+    records = [path.parent / name for path in environment.paths for name in (FILE, MADE)]
+    with tree.held(*(record for record in records if record.exists())):
+        for path in environment.paths:
+            path.stat()
+        yield
+
+
+def _is_held(version: Path) -> bool:
+    return tree.is_held(version / FILE)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -16,9 +16,10 @@ from fairlead.wire import structure
 from fairlead_sandbox.environments._asks import Asks
 from fairlead_sandbox.environments._files import normal
 
-__all__ = ["Source", "StoredPlugin", "parse_source", "read_stored", "stored_text"]
+__all__ = ["FILE", "Source", "StoredPlugin", "parse_source", "read_stored", "stored_text"]
 
 FILE = "plugin.json"
+"""Beside its packages; the core looks for it too."""
 
 
 @frozen
