@@ -31,6 +31,8 @@ class PluginConfig:
     here in plain text."""
     hosts: tuple[str, ...] = ()
     """``host:port`` that it may reach where it runs isolated, with ``*`` for one label. Empty: none."""
+    listen: tuple[str, ...] = ()
+    """``address:port`` of the host at which its own listener is reached where it runs isolated. Empty: nowhere."""
     optional: bool = False
     """Named by the default configuration only: no fault where it is not installed."""
 

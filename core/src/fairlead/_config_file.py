@@ -174,10 +174,10 @@ class _Reading:
         options = {
             key: self._resolved(value, (kind, name, key))
             for key, value in table.items()
-            if key not in {"plugin", "isolation", "enabled", "hosts"}
+            if key not in {"plugin", "isolation", "enabled", "hosts", "listen"}
         }
-        hosts = tuple(table.get("hosts", ()))
-        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options, hosts)
+        ways = {key: tuple(table.get(key, ())) for key in ("hosts", "listen")}
+        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options, **ways)
 
     def _resolved(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if _is_reference(value):
