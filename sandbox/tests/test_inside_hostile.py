@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from attrs import field, frozen
 
 from fairlead.errors import ToolError
@@ -22,7 +23,7 @@ from fairlead_sandbox.errors import (
     SandboxError,
     Timeout,
 )
-from fairlead_sandbox.runner import Limits, Outcome, Work
+from fairlead_sandbox.runner import Limits, Outcome, Watch, Work
 
 from .inside_namespace import IDENTITIES, Sandbox, sandbox
 
@@ -54,11 +55,20 @@ CLEAN = {
 
 def work(code: str, **limits: Any) -> Work:
     given = {"seconds": 10.0, **limits}
-    return Work(os.urandom(8).hex(), "probes", "run", {"code": code}, effect="read", limits=Limits(**given))
+    return Work(
+        os.urandom(8).hex(), "probes", "run", {"code": code}, effect="read", recall=True, limits=Limits(**given)
+    )
 
 
 async def run(box: Sandbox, code: str, **limits: Any) -> Outcome:
-    return await box.runner.call(work(code, **limits))
+    return await box.runner.call(work(code, **limits), Deaf())
+
+
+class Deaf(Watch):
+    """Hears questions and answers none."""
+
+    async def ask(self, service: str, args: Mapping[str, Any]) -> Any:
+        await trio.sleep_forever()
 
 
 async def assert_clean(box: Sandbox) -> None:
@@ -185,6 +195,8 @@ MEMORY_AND_DISK = [
     ),
     Probe("deep directories", "for _ in range(300): os.mkdir('d'); os.chdir('d')", limits={}),
     Probe("deep directories in /tmp", "os.chdir('/tmp')\nfor _ in range(300): os.mkdir('d'); os.chdir('d')"),
+    Probe("EAGAIN that has another reason", "raise BlockingIOError(11, 'try again')", SandboxError),
+    Probe("locked workspace", "os.chmod('/mnt/work', 0)"),
     Probe("link out of /tmp", "os.symlink('/mnt/work', '/tmp/x'); open('/mnt/work/kept', 'w').write('k')"),
     Probe("named pipe and socket", "import socket\nos.mkfifo('/tmp/f'); socket.socket(1).bind('/tmp/s')"),
     Probe("odd names", "open(b'/tmp/\\xff\\n', 'w'); open('/tmp/-rf *', 'w')"),
@@ -202,6 +214,7 @@ OUTPUT = [
         "import subprocess\nsubprocess.Popen(['yes'], start_new_session=True)\nawait trio.sleep(9)",
         OutputLimit,
     ),
+    Probe("flood of control characters", "while True: os.write(1, b'\\x01' * 65536)", OutputLimit, within=1.0),
     Probe("bytes that are no text", "os.write(1, b'\\xff\\xfe\\xc3')"),
     Probe("closes its output", "os.close(1); os.close(2)"),
     Probe("flood of progress", "while True: await context.progress('x' * 10**6)", Timeout, limits=QUICK),
@@ -366,6 +379,17 @@ NEIGHBOURS.append(
 )
 
 IPC = [
+    Probe(
+        "large question to the host",
+        "await context.recall.search('s', 'x' * 300_000)",
+        BoundaryBroken,
+    ),
+    Probe(
+        "questions without end",
+        "async with trio.open_nursery() as nursery:\n"
+        " for _ in range(100): nursery.start_soon(context.recall.search, 's', 'x')",
+        BoundaryBroken,
+    ),
     Probe(
         "shared memory of POSIX",
         "from multiprocessing.shared_memory import SharedMemory\nSharedMemory('x', create=True, size=100)",

@@ -16,7 +16,7 @@ from fairlead_sandbox.errors import SandboxLost
 from fairlead_sandbox.runner import Table
 
 from .inside_calls import Seen, lost, run
-from .inside_namespace import sandbox
+from .inside_namespace import require, sandbox
 
 DIRT = [
     ("shared memory", "import ctypes\nctypes.CDLL(None).shmget(1234, 4096, 0o1666)", "System V"),
@@ -53,6 +53,36 @@ async def test_end_of_the_channel_ends_everything_at_once(tmp_path: Path) -> Non
                 await box.process.wait()
             assert time.monotonic() - began < 1
         assert not box.runner.usable
+
+
+async def test_without_users_of_their_own_a_killed_zygote_is_told(tmp_path: Path) -> None:
+    """One user for all: a call may harm the sandbox, which then is thrown away; nobody waits for it."""
+    async with sandbox(tmp_path, changes={"identities": None, "record": None}) as box:
+        began = time.monotonic()
+        outcome = await run(box, "os.kill(os.getppid(), 9)\nawait trio.sleep(99)")
+        assert time.monotonic() - began < 3
+        assert None is not outcome.error
+        assert not box.runner.usable
+
+
+async def test_full_disk_of_the_record_starts_nothing(tmp_path: Path) -> None:
+    """What cannot be noted is not begun; what was begun is answered, and unknown when it is asked again."""
+    require()
+    record = tmp_path / "record"
+    record.mkdir()
+    await trio.run_process(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(record)])
+    try:
+        async with sandbox(tmp_path) as box:
+            large = "return 'x' * 20_000"
+            assert 20_000 == len((await run(box, large, "c1", effect="once")).value)
+            assert SandboxLost is type((await run(box, large, "c1", effect="once")).error)
+            await run(box, "return 'x' * 3000", "c2", effect="once")
+            outcome = await run(box, "open('effect', 'w')", "c3", effect="once")
+            assert "that it starts cannot be recorded" in str(outcome.error)
+            assert "[]" == (await run(box, "return str(os.listdir())")).value
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.run_process(["umount", "-l", str(record)])
 
 
 async def test_supervisor_refuses_to_be_an_ordinary_process() -> None:

@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ._forward import start
@@ -111,8 +112,13 @@ def _cause(error: BaseException) -> str:
 
 
 def _is_at_limit() -> bool:
-    """EAGAIN has many reasons; this one is that another process is refused."""
-    return resource.getrlimit(resource.RLIMIT_NPROC)[0] != resource.RLIM_INFINITY
+    """EAGAIN has many reasons. This one is that the user has as many processes and threads as it may."""
+    limit, count = resource.getrlimit(resource.RLIMIT_NPROC)[0], 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError, KeyError):
+            lines = dict(line.split(":\t", 1) for line in status.read_text("utf-8", "replace").splitlines())
+            count += int(lines["Threads"]) if int(lines["Uid"].split()[0]) == os.getuid() else 0
+    return 0 <= limit <= count + 1
 
 
 def _said(error: BaseException) -> str:

@@ -50,12 +50,17 @@ class Record:
         return True, frames[1] if len(frames) > 1 else None
 
     def start(self, call: str, what: str) -> None:
-        """Say that it starts. When this returns, it survives power loss."""
-        self._append(call, {"call": call, "what": what}, os.O_CREAT | os.O_EXCL)
-        os.fsync(self._directory)
+        """Say that it starts. When this returns, it survives power loss. `OSError`: nothing is kept."""
+        try:
+            self._append(call, {"call": call, "what": what}, os.O_CREAT | os.O_EXCL)
+            os.fsync(self._directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(_name(call), dir_fd=self._directory)
+            raise
 
     def end(self, call: str, end: dict[str, Any]) -> None:
-        """Say what became of it. When this returns, it survives power loss."""
+        """Say what became of it. When this returns, it survives power loss. `OSError`: the end is not known."""
         self._append(call, end, 0)
 
     def _append(self, call: str, frame: dict[str, Any], flags: int) -> None:

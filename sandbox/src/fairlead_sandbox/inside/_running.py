@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._cgroup import Counts
-from ._frames import FrameError
+from ._frames import FrameError, encode
 from ._pipes import CHUNK, Inbox, Outbox
 from ._sweep import Orphans
 
@@ -26,6 +26,7 @@ SILENT_GRACE = 0.25
 """The same for one that closed its channel without a result: how it ended says why."""
 MAX_ASKS = 16
 """Questions to the host that wait for an answer at the same time."""
+MAX_ASK_BYTES = 256 * 1024
 SHOWN = 10_000
 """Characters of what an exception says."""
 PROGRESS_CHARS = 200
@@ -135,8 +136,8 @@ class Running:
         number = frame["ask"]
         if type(number) is not int or number in self._asks or len(self._asks) >= MAX_ASKS:
             raise FrameError(f"at most {MAX_ASKS} questions may wait, each with its own number")
-        if type(frame["args"]) is not dict:
-            raise FrameError("the arguments of a question are no object")
+        if type(frame["args"]) is not dict or len(encode(frame["args"])) > MAX_ASK_BYTES:
+            raise FrameError(f"the arguments of a question are no object of at most {MAX_ASK_BYTES} bytes")
         self._asks.add(number)
         service, args = _text(frame["service"])[:64], frame["args"]
         self._tell({"op": "ask", "id": self.id, "ask": number, "service": service, "args": args})

@@ -6,9 +6,11 @@ the host is gone: then this process ends at once, and the kernel kills all that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any, NoReturn
 from . import _sweep
 from ._cgroup import Cgroup
 from ._frames import FrameError, FrameReader
+from ._kernel import as_call
 from ._pipes import CHUNK, Inbox, Outbox, send_files
 from ._record import Record
 from ._running import Running
@@ -197,12 +200,19 @@ class Supervisor:
             self._prepare()
         if self._spare is None:
             return
+        self._open_work()
         running, self._spare = self._spare, None
         self._running, self._wasted = running, 0
         running.begin(order, self._work, self._cgroup.read())
         self._listen(running.inbox.socket.fileno(), running.read_channel)
         for fd in running.streams:
             self._listen(fd, partial(self._read_stream, fd))
+
+    def _open_work(self) -> None:
+        """The workspace belongs to calls, and the last one may have locked the next one out."""
+        if os.stat(self._work).st_mode & stat.S_IRWXU != stat.S_IRWXU:  # noqa: PTH116  # a name, asked at every call
+            with as_call(self._who), contextlib.suppress(OSError):
+                os.chmod(self._work, stat.S_IRWXU)  # noqa: PTH101  # as above
 
     def _prepare(self) -> None:
         """Have the process of the next call forked."""
@@ -236,7 +246,12 @@ class Supervisor:
             self._out.send(end | {"error": {"kind": "refused", "problem": str(error)}})
             return True
         if not started:
-            self._record.start(order["id"], what)
+            try:
+                self._record.start(order["id"], what)
+            except OSError as error:
+                problem = f"that it starts cannot be recorded: {error.strerror}"
+                self._out.send(end | {"error": {"kind": "refused", "problem": problem}, "repeated": False})
+                return True
             return False
         self._out.send(end | (before or {"error": {"kind": "interrupted"}}) | {"repeated": True, "clean": True})
         return True
@@ -327,7 +342,8 @@ class Supervisor:
         end = running.end(self._cgroup.read())
         self._running = None
         if self._record is not None and running.order["record"]:
-            self._record.end(running.id, end)
+            with contextlib.suppress(OSError):  # its disk is full, say: asked again, the end is then unknown
+                self._record.end(running.id, end)
         self._broken = self._broken or dirt
         self._out.send(end | {"clean": not self._broken} | ({"dirt": self._broken} if self._broken else {}))
         if not self._broken:
