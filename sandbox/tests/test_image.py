@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from fairlead.errors import IsolationUnavailable
 from fairlead_sandbox.container import ContainerSpec
@@ -26,7 +29,7 @@ from fairlead_sandbox.image._build import _last_status, _python_in
 from fairlead_sandbox.image._image import read_image
 from fairlead_sandbox.image._sources import own_sources, own_suite
 
-from .container_engine import IDLE, engine, has_image, python
+from .container_engine import IDLE, engine, has_image, missing, python
 
 DEB822 = """
 Types: deb deb-src
@@ -171,6 +174,31 @@ async def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(ImageBuildError) as caught:
             await build_image(docker)
     assert "sudo apt install mmdebstrap" == caught.value.next_step
+
+
+@pytest.mark.docker
+async def test_cancelled_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of mmdebstrap's, no file, and the image of before under its name."""
+    if shutil.which("mmdebstrap") is None:
+        missing("sudo apt install mmdebstrap")
+    tmp_path.chmod(0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with engine(tmp_path.resolve()) as docker:
+        before = await has_image(docker)
+        with trio.move_on_after(1.5) as scope:
+            await build_image(docker)
+        assert scope.cancelled_caught
+        assert [] == list(tmp_path.iterdir())
+        assert before == await find_image(docker)
+    busy = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in read(path)]
+    assert [] == busy
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 async def test_registry_that_does_not_answer_is_told(tmp_path: Path) -> None:

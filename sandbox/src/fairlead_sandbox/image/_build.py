@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -29,6 +31,7 @@ Say = Callable[[str], object]
 REPOSITORY, _, VERSION = TAG.partition(":")
 PYTHON = re.compile(r"(?:\./)?usr/(?:local/)?bin/python(3\.\d+)")
 SHOWN_LINES = 12
+CANCEL_SECONDS = 5.0
 UNNEEDED = (
     "/usr/share/doc/*",
     "/usr/share/man/*",
@@ -96,7 +99,14 @@ async def _bootstrap(program: str, recipe: DebianRecipe, directory: Path, say: S
     say(f"installing {', '.join(recipe.packages)} of {recipe.suite} into an empty directory")
     with (directory / "log").open("wb+") as log:
         done = await trio.run_process(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, env=_environment(directory)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+            env=_environment(directory),
+            start_new_session=True,
+            deliver_cancel=_end_group,
         )
         log.seek(0)
         said = log.read().decode("utf-8", "replace")
@@ -107,6 +117,15 @@ async def _bootstrap(program: str, recipe: DebianRecipe, directory: Path, say: S
             f"mmdebstrap ended with status {done.returncode}:\n{words}",
             next_step="sudo apt update, to see whether the machine's package sources answer",
         )
+
+
+async def _end_group(process: trio.Process) -> None:
+    """The program with its children, which it waits for before it ends; by force where that takes too long."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with trio.move_on_after(CANCEL_SECONDS):
+            await process.wait()
 
 
 def _environment(directory: Path) -> dict[str, str]:
