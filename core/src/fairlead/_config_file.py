@@ -176,8 +176,8 @@ class _Reading:
             for key, value in table.items()
             if key not in {"plugin", "isolation", "enabled", "hosts", "listen"}
         }
-        ways = {key: tuple(table.get(key, ())) for key in ("hosts", "listen")}
-        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options, **ways)
+        hosts, listen = (tuple(table.get(key, ())) for key in ("hosts", "listen"))
+        return PluginConfig(kind, name, table.get("plugin", ""), table.get("isolation"), options, hosts, listen)
 
     def _resolved(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if _is_reference(value):
