@@ -220,7 +220,7 @@ async def test_egress_socket_is_the_only_way_out(machine: Machine, tmp_path: Pat
     (place / "secret").write_text("hands off")
     with socket.socket(socket.AF_UNIX) as proxy:
         proxy.bind(str(place / "egress.sock"))
-        (place / "egress.sock").chmod(0o666)
+        (place / "egress.sock").chmod(0o600)
         proxy.listen()
 
         def answer() -> None:

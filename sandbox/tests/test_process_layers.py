@@ -15,7 +15,7 @@ from attrs import evolve
 
 from fairlead_sandbox.errors import EngineUnavailable, SandboxError, SandboxLost
 from fairlead_sandbox.process import Machine, ProcessLimits, launch, look_at_machine
-from fairlead_sandbox.process._cgroup import find_parents, make_cgroup
+from fairlead_sandbox.process._cgroup import find_parents, make_cgroup, sweep
 from fairlead_sandbox.process._disk import measure_disk
 from fairlead_sandbox.process._interpreter import find_interpreter
 from fairlead_sandbox.process._plan import USERS, make_plan
@@ -46,6 +46,8 @@ def judge(program: bytes, architecture: int, number: int, *arguments: int) -> in
         at += 1
         if operation == 0x20:
             (value,) = struct.unpack_from("<I", data, constant)
+        elif operation == 0x54:
+            value &= constant
         elif operation == 0x06:
             return int(constant)
         else:
@@ -98,7 +100,9 @@ def test_filter_looks_at_arguments(architecture: str) -> None:
     assert families == {family: judged(architecture, "socket", family) for family in families}
     assert unsupported == judged(architecture, "socket", socket.AF_INET, inet=False)
     assert unsupported == judged(architecture, "socket", socket.AF_UNIX, unix=False)
-    assert ALLOW == judged(architecture, "socketpair", socket.AF_UNIX, unix=False)
+    stream = socket.SOCK_STREAM | 0o2004000
+    assert ALLOW == judged(architecture, "socketpair", socket.AF_UNIX, stream, unix=False)
+    assert unsupported == judged(architecture, "socketpair", socket.AF_INET, stream)
     assert ALLOW == judged(architecture, "clone", 0x003D0F00)
     assert refused == judged(architecture, "clone", 17)
     assert ALLOW == judged(architecture, "clone", 17, subprocesses=True)
@@ -114,6 +118,11 @@ def test_filter_looks_at_arguments(architecture: str) -> None:
     assert refused == judged(architecture, "setsid", only_pid=99)
     assert refused == judged(architecture, "memfd_create", memfd=False)
     assert refused == judged(architecture, "fchmodat", metadata=False)
+    assert ALLOW == judged(architecture, "fcntl", 3, 8)
+    assert refused == judged(architecture, "fcntl", 3, 8, only_pid=99)
+    assert ALLOW == judged(architecture, "fcntl", 3, 4, only_pid=99)
+    assert ALLOW == judged(architecture, "socketpair", socket.AF_UNIX, socket.SOCK_DGRAM)
+    assert refused == judged(architecture, "socketpair", socket.AF_UNIX, socket.SOCK_DGRAM | 0o2000000, unix=False)
 
 
 @architectures
@@ -171,6 +180,19 @@ def test_cgroup_that_cannot_be_made_is_none(tmp_path: Path) -> None:
     """Where the directories are not there, or nobody may write in them."""
     assert make_cgroup({}, ProcessLimits()) is None
     assert make_cgroup(dict.fromkeys(("memory", "pids"), tmp_path / "none"), ProcessLimits()) is None
+
+
+def test_cgroups_that_a_killed_host_left_are_swept(tmp_path: Path) -> None:
+    """Old and empty ones; a young one may be another host's, and a full one is in use."""
+    for name in ("fairlead-plugin-old", "fairlead-plugin-young", "fairlead-plugin-used", "another"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "fairlead-plugin-used" / "a file stands for a process").touch()
+    for name in ("fairlead-plugin-old", "fairlead-plugin-used", "another"):
+        os.utime(tmp_path / name, (1, 1))
+    sweep({"memory": tmp_path, "pids": tmp_path})
+    assert ["another", "fairlead-plugin-used", "fairlead-plugin-young"] == sorted(
+        place.name for place in tmp_path.iterdir()
+    )
 
 
 # -- the interpreter and the plan

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from attrs import frozen
 
 from fairlead_sandbox.process._spec import ProcessLimits
 
-__all__ = ["Cgroup", "find_parents", "make_cgroup"]
+__all__ = ["Cgroup", "find_parents", "make_cgroup", "sweep"]
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 CONTROLLERS = ("memory", "pids")
+PREFIX = "fairlead-plugin-"
+YOUNG = 60.0
+"""Seconds in which an empty cgroup may be one that another host has just made."""
 
 
 @frozen
@@ -105,11 +109,20 @@ def _is_ours(place: Path) -> bool:
     return place.is_dir() and os.access(place, os.W_OK)
 
 
+def sweep(parents: Mapping[str, Path]) -> None:
+    """Remove what hosts that were killed have left: empty, and not young. Whatever cannot be removed is in use."""
+    for parent in set(parents.values()):
+        for place in parent.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - place.stat().st_mtime > YOUNG:
+                    place.rmdir()
+
+
 def make_cgroup(parents: Mapping[str, Path], limits: ProcessLimits) -> Cgroup | None:
     """A new one with these limits; None where the kernel refuses after all. Blocks for well under a millisecond."""
     if not parents:
         return None
-    name = f"fairlead-{secrets.token_hex(8)}"
+    name = f"{PREFIX}{secrets.token_hex(8)}"
     made = Cgroup({key: place / name for key, place in parents.items()}, len(set(parents.values())) == 1)
     try:
         for place in set(made.places.values()):

@@ -17,7 +17,7 @@ from fairlead_sandbox.errors import EngineUnavailable
 from fairlead_sandbox.process._bubblewrap import bubblewrap_options
 from fairlead_sandbox.process._cgroup import Cgroup, make_cgroup
 from fairlead_sandbox.process._evidence import read_evidence
-from fairlead_sandbox.process._machine import Machine, look_at_machine
+from fairlead_sandbox.process._machine import Machine, known_machine
 from fairlead_sandbox.process._orders import write_orders
 from fairlead_sandbox.process._plan import MENDING, Plan, make_plan
 from fairlead_sandbox.process._running import PluginProcess, Stdio
@@ -39,11 +39,10 @@ async def launch(spec: ProcessSpec, nursery: trio.Nursery, machine: Machine | No
     """Start a plugin process; when this returns, its own program runs, and the evidence tells behind which layers.
 
     `nursery`: keeps a task for as long as the process lives; cancelling it kills the process. `machine`: what
-    `look_at_machine` gave; asked anew where it is None. `EngineUnavailable`: a layer that the spec requires is not
-    here, or one that is here did not take; nothing of the plugin was run. Cancelled: nothing is left.
+    `look_at_machine` gave; by default what it last found here. `EngineUnavailable`: a layer that the spec requires is
+    not here, or one that is here did not take; nothing of the plugin was run. Cancelled: nothing is left.
     """
-    machine = await look_at_machine() if machine is None else machine
-    plan = await trio.to_thread.run_sync(make_plan, spec, machine)
+    plan = await trio.to_thread.run_sync(_plan, spec, machine)
     start = _Start(plan)
     process = start.spawn()
     begun = False
@@ -61,7 +60,13 @@ async def launch(spec: ProcessSpec, nursery: trio.Nursery, machine: Machine | No
         start.close()
         if not begun:
             await process.kill()
+            with trio.CancelScope(shield=True):
+                await process.stream.aclose()
     return process
+
+
+def _plan(spec: ProcessSpec, machine: Machine | None) -> Plan:
+    return make_plan(spec, known_machine() if machine is None else machine)
 
 
 def _require(spec: ProcessSpec, evidence: Mapping[str, Any]) -> None:
@@ -123,10 +128,11 @@ class _Start:
         # The streams own the descriptors from here on; Popen must not close them too.
         stream = Stdio(os.dup(popen.stdout.fileno()), os.dup(popen.stdin.fileno()))
         stderr = os.dup(popen.stderr.fileno())
+        handle = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else None
         for pipe in (popen.stdin, popen.stdout, popen.stderr):
             pipe.close()
         self.cgroup = make_cgroup(self.plan.machine.cgroups, self.plan.spec.limits)
-        return PluginProcess(stream, popen, stderr, self.cgroup, spec=self.plan.spec)
+        return PluginProcess(stream, popen, stderr, handle, self.cgroup, spec=self.plan.spec)
 
     def _wrapper(self) -> list[str]:
         """Bubblewrap with its options in a file that it reads: the plugin can see the command line of its init."""
@@ -199,8 +205,11 @@ class _Start:
     def _weigh(self, pid: int) -> None:
         """Into its cgroup; and first to go where the machine has no memory left."""
         if self.cgroup is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self.cgroup.add(pid)
+            except OSError:
+                self.cgroup.remove()
+                self.cgroup = None
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE, "ascii")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -16,10 +17,10 @@ from attrs import field, frozen
 
 from fairlead import Finding
 from fairlead_sandbox import _kernel
-from fairlead_sandbox.process._cgroup import find_parents
+from fairlead_sandbox.process._cgroup import find_parents, sweep
 from fairlead_sandbox.process._syscalls import NUMBERS
 
-__all__ = ["Machine", "available", "look_at_machine"]
+__all__ = ["Machine", "available", "known_machine", "look_at_machine"]
 
 SECONDS = 5
 """For one program of a trial."""
@@ -49,9 +50,19 @@ class Machine:
     """Where cgroups can be made, by controller."""
 
 
+@functools.cache
+def known_machine() -> Machine:
+    """What was found when this process first started a plugin, or last looked. Blocks."""
+    return _look()
+
+
 async def look_at_machine() -> Machine:
-    """Try every layer; some 100 ms. Nothing is left behind. The answer holds for as long as nobody installs things."""
-    return await trio.to_thread.run_sync(_look, abandon_on_cancel=True)
+    """Try every layer; some 100 ms. Nothing is left behind, and what killed hosts left is swept up.
+
+    The answer holds for as long as nobody installs things.
+    """
+    known_machine.cache_clear()
+    return await trio.to_thread.run_sync(known_machine, abandon_on_cancel=True)
 
 
 def _look() -> Machine:
@@ -67,6 +78,8 @@ def _look() -> Machine:
             mode = "user"
     flags = OWN_NAMESPACES | (0 if root else NEW_USER)
     machine = platform.machine()
+    cgroups = find_parents()
+    sweep(cgroups)
     return Machine(
         bubblewrap=Path(program) if program is not None and mode is not None else None,
         bubblewrap_as=mode or "user",
@@ -74,7 +87,7 @@ def _look() -> Machine:
         landlock=_kernel.landlock_version(),
         architecture=machine if machine in NUMBERS and _kernel.seccomp().ok else "",
         root=root,
-        cgroups=find_parents(),
+        cgroups=cgroups,
     )
 
 

@@ -118,6 +118,9 @@ def make_plan(spec: ProcessSpec, machine: Machine) -> Plan:
             f"a plugin process must have the layer {layer!r}, and this machine cannot give it", next_step=MENDING[layer]
         )
     _make_directory(spec.work_dir, plan.user, root=machine.root)
+    if plan.user is not None and spec.egress_socket is not None:
+        # Connecting needs the right to write it; nobody else gets it by this.
+        os.chown(spec.egress_socket, plan.user, plan.user)
     return plan
 
 

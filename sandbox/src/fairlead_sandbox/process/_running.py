@@ -40,7 +40,7 @@ class Running(Protocol):
 
     @property
     def stream(self) -> anyio.abc.ByteStream:
-        """Its standard input and output."""
+        """Its standard input and output. Whoever reads it closes it, also when the process has ended."""
 
     @property
     def evidence(self) -> Mapping[str, Any]:
@@ -98,6 +98,8 @@ class PluginProcess:
     stream: Stdio
     _popen: subprocess.Popen[bytes]
     _stderr: int
+    _handle: int | None
+    """A pidfd, made before anybody could take note of its end; None where the system has none."""
     _cgroup: Cgroup | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
     spec: ProcessSpec = field(kw_only=True)
@@ -148,14 +150,17 @@ class PluginProcess:
                 watching.cancel()
                 # What it left running may hold the pipe: what it said has arrived long ago.
                 nursery.cancel_scope.deadline = trio.current_time() + 0.1
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one plugin, the nursery is everybody's
+            self._reason = f"it could not be watched and was killed: {error!r}"
         finally:
-            with trio.CancelScope(shield=True):
+            # The stream is left to its reader, who may still have to read the last of it.
+            with trio.CancelScope(shield=True), contextlib.suppress(OSError):
                 await self._clear()
-                await self.stream.aclose()
             self._words = self._describe()
-            if self._top_handle is not None:
-                os.close(self._top_handle)
-                self._top_handle = None
+            for handle in (self._handle, self._top_handle):
+                if handle is not None:
+                    os.close(handle)
+            self._handle = self._top_handle = None
             self._ended.set()
 
     async def kill(self) -> None:
@@ -207,13 +212,9 @@ class PluginProcess:
         return ""
 
     async def _wait_for_exit(self) -> None:
-        if hasattr(os, "pidfd_open"):
-            handle = os.pidfd_open(self._popen.pid)
-            try:
-                while self._popen.poll() is None:
-                    await trio.lowlevel.wait_readable(handle)
-            finally:
-                os.close(handle)
+        if self._handle is not None:
+            while self._popen.poll() is None:
+                await trio.lowlevel.wait_readable(self._handle)
         else:
             await trio.to_thread.run_sync(self._popen.wait, abandon_on_cancel=True)
 

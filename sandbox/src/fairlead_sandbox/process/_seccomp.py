@@ -33,10 +33,15 @@ CLONE_NAMESPACES = 0x7E020000
 TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX type into a terminal on somebody's behalf."""
 PR_SET_MM = 35
+SIGNAL_OWNERS = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX make the kernel send a signal of choice to a process of choice."""
+SIGNAL_OWNER_CALLS = (0x8901, 0x8902)
+"""FIOSETOWN and SIOCSPGRP do the same by ioctl."""
 FORKS = ("fork", "vfork")
 OF_OTHERS = ("setpgid", "setsid", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open")
 """Reach, or leave for, what lies outside; harmless in a pid namespace."""
 OF_PATHS = (
+    "truncate",
     "chmod",
     "fchmodat",
     "fchmodat2",
@@ -48,7 +53,7 @@ OF_PATHS = (
     "utimensat",
     "futimesat",
 )
-"""Change a file that landlock would not let it open."""
+"""Change a file that landlock would not let it open; truncating by path is guarded from version 3 of it on."""
 
 Instruction = tuple[int, int, int, int]
 
@@ -101,10 +106,10 @@ def _special(allowance: Allowance) -> Iterator[tuple[str, list[Instruction]]]:
     inet = [socket.AF_INET, socket.AF_INET6] if allowance.inet else []
     unix = [socket.AF_UNIX] if allowance.unix else []
     yield "socket", _one_of(0, [*unix, *inet], errno.EAFNOSUPPORT)
-    yield "socketpair", _one_of(0, [socket.AF_UNIX], errno.EAFNOSUPPORT)
+    yield "socketpair", _pair(datagrams=allowance.unix)
     yield "clone", _clone(allowance.subprocesses)
     yield "clone3", [_refuse(errno.ENOSYS)]
-    yield "ioctl", _none_of(1, TERMINAL_INPUT)
+    yield "ioctl", _none_of(1, TERMINAL_INPUT if allowance.only_pid is None else TERMINAL_INPUT + SIGNAL_OWNER_CALLS)
     yield "prctl", _none_of(0, (PR_SET_MM,))
     yield "personality", _one_of(0, (0, 0xFFFFFFFF), errno.EPERM)
     # Zero is the caller itself; another number may be a process of the host with the same user.
@@ -116,6 +121,7 @@ def _special(allowance: Allowance) -> Iterator[tuple[str, list[Instruction]]]:
         yield "memfd_create", refused
     if allowance.only_pid is not None:
         yield from ((name, refused) for name in OF_OTHERS)
+        yield "fcntl", _none_of(1, SIGNAL_OWNERS)
         yield "kill", _one_of(0, (0, allowance.only_pid), errno.EPERM)
         yield "tgkill", _one_of(0, (allowance.only_pid,), errno.EPERM)
     if not allowance.metadata:
@@ -139,6 +145,15 @@ def _one_of(place: int, values: Iterable[int], code: int) -> list[Instruction]:
 def _none_of(place: int, values: Iterable[int]) -> list[Instruction]:
     tests = [instruction for value in values for instruction in ((EQUAL, 0, 1, value), _refuse(errno.EPERM))]
     return [_argument(place), *tests, (RETURN, 0, 0, ALLOW)]
+
+
+def _pair(*, datagrams: bool) -> list[Instruction]:
+    """Two connected sockets. One of datagrams could still be led to any socket of the host that has a name."""
+    rest = (
+        [] if datagrams else [_argument(1), (AND, 0, 0, 0xF), (EQUAL, 1, 0, socket.SOCK_STREAM), _refuse(errno.EPERM)]
+    )
+    family = [_argument(0), (EQUAL, 1, 0, int(socket.AF_UNIX)), _refuse(errno.EAFNOSUPPORT)]
+    return [*family, *rest, (RETURN, 0, 0, ALLOW)]
 
 
 def _clone(subprocesses: bool) -> list[Instruction]:  # noqa: FBT001  # private, and named where it is called

@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 
 __all__ = ["main"]
 
+LATER = 5
+"""How much more willingly than the host it waits for a processor (nice(2))."""
 FAILED = 126
 """The exit status after which the program was never started."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
@@ -166,6 +168,7 @@ def confine(order: dict[str, Any], report: int) -> dict[str, Any]:
         os.setresgid(order["uid"], order["uid"], order["uid"])
         os.setresuid(order["uid"], order["uid"], order["uid"])
     os.chdir(order["cwd"])
+    os.nice(LATER)
     for name, value in order["rlimits"].items():
         kind = getattr(resource, "RLIMIT_" + name)
         hard = resource.getrlimit(kind)[1]
