@@ -125,6 +125,7 @@ class Running:
         match frame["op"]:
             case "result" | "error":
                 self.result = frame
+                self._send({"op": "bye"})
             case "progress":
                 self._tell({"op": "progress", "id": self.id, "detail": _text(frame["detail"])[:PROGRESS_CHARS]})
             case "ask":
