@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -258,6 +259,38 @@ def test_many_makers_at_once_get_the_same(tmp_path: Path) -> None:
     assert 4 == len(found)
     assert 1 == len(set(found))
     assert [] == list((tmp_path / "cache").rglob(".tmp-*"))
+
+
+KILLED = """
+import importlib.metadata, os, signal, sys
+from pathlib import Path
+from fairlead_sandbox.environments import bundle
+
+left = int(sys.argv[3])
+
+def count(event, arguments):
+    global left
+    if event in {"os.rename", "os.mkdir", "os.chmod", "os.link", "shutil.rmtree"} and sys.argv[2] in str(arguments[0]):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+found = next(iter(importlib.metadata.distributions(name="shared", path=[sys.argv[1]])))
+sys.addaudithook(count)
+bundle(found, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("changes", [0, 5, 200, 1000])
+def test_killed_maker_leaves_no_half_of_a_bundle(changes: int, tmp_path: Path) -> None:
+    """Not a lock, not a part that is taken for whole; the next maker goes on from what is."""
+    made, cache = install(tmp_path / "site", "shared", {"shared.py": "x = 1\n"}), tmp_path / "cache"
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "site"), str(cache), str(changes)]
+    assert -9 == subprocess.run(command, check=False).returncode
+    assert [] == list(cache.glob("bundles/[0-9a-f]*"))
+    assert "1" == run_from(bundle(made, cache), "import fairlead, shared, trio; print(shared.x)")
+    collect_garbage(cache)
+    assert [] == list(cache.rglob(".tmp-*"))
 
 
 def test_bundle_that_lost_something_is_made_again(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
