@@ -17,6 +17,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ _FORMAT = 1
 _SETTLED = 50_000_000
 """Nanoseconds after which a change of a file surely has another time than one before (file systems keep ticks)."""
 _TRIES = 5
+_WORKERS = 4
 _MONTH = 30 * 86400.0
 _SITE = "site"
 MADE = "made.json"
@@ -164,7 +166,8 @@ class _Maker:
         distributions = sorted(collect(), key=lambda each: normal(each.metadata["Name"]))
         listed = [(each, files_of(each)) for each in distributions]
         stamps = _stamps(files for _, files in listed)
-        parts = [self._part(each, files) for each, files in listed]
+        with ThreadPoolExecutor(_WORKERS) as workers:  # most of it is reading, writing and waiting for compilers
+            parts = list(workers.map(self._part, *zip(*listed, strict=True)))
         digest = tree.digest_of(_FORMAT, tree.TAG, parts)
         self._assemble(digest, parts)
         if max(max(stamp[:2]) for stamp in stamps.values()) < began - _SETTLED:  # else a change could look like none
@@ -191,6 +194,7 @@ class _Maker:
                 _write_record(site, metadata_of(distribution).name, hashes)
                 tree.compile_tree(site)
                 _finish(made, final, {"distribution": label_of(distribution)})
+                return digest
         raise PluginLoadError(
             f"the files of {label_of(distribution)} change all the time, so no copy of them is whole",
             next_step="wait until whatever writes there has ended, and try again",

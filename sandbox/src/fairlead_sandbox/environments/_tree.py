@@ -184,7 +184,7 @@ def compile_tree(directory: Path) -> None:
             command,
             env={"LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # its end tells that the process has ended, sooner than looking now and then
             stderr=subprocess.DEVNULL,
             timeout=_COMPILE_SECONDS,
             check=False,
