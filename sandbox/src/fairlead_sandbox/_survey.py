@@ -12,20 +12,10 @@ from fairlead_sandbox._kernel import landlock, seccomp, try_bubblewrap
 
 __all__ = ["survey"]
 
-REFUSED = Finding(
-    "isolation",
-    ok=False,
-    detail="this version runs nothing in isolation: tools with the floor 'process', 'container' or 'kernel' are"
-    " refused, whatever the lines above say",
-    next_step='write isolation = "host" into the table of a plugin that you trust with all that this process can do',
-)
-
-
 async def survey(seconds: float = 5.0) -> tuple[Finding, ...]:
-    """What is here for isolation: Docker Engine, gVisor, bubblewrap, landlock, seccomp; last, what is refused.
+    """What is here for isolation: Docker Engine, gVisor, bubblewrap, landlock, seccomp.
 
-    `ok` says that it is there and works. What is missing is no fault of the installation: nothing in this version needs
-    it. `seconds`: how long the engine, and bubblewrap, may take to answer. Nothing is changed and nothing stays
+    `ok` says that it is there and works. What is missing is no fault as long as no plugin needs it. `seconds`: how long the engine, and bubblewrap, may take to answer. Nothing is changed and nothing stays
     behind; it raises nothing for what it finds. Cancelled: a thread that waits for the engine is left to end by itself.
     """
     found: dict[int, tuple[Finding, ...]] = {}
@@ -40,4 +30,4 @@ async def survey(seconds: float = 5.0) -> tuple[Finding, ...]:
         nursery.start_soon(ask, 0, lambda: ask_engine(seconds))
         nursery.start_soon(try_sandbox, 1)
         nursery.start_soon(ask, 2, lambda: (landlock(), seccomp()))
-    return (*found[0], *found[1], *found[2], REFUSED)
+    return (*found[0], *found[1], *found[2])

@@ -126,7 +126,7 @@ def _print(screen: Screen, findings: Sequence[Finding], machine: Sequence[Findin
         _print_one(screen, finding, *(("ok ", "") if finding.ok else ("bad", "red")))
     if machine:
         screen.line()
-        screen.line("What this machine offers for isolation (none of it is needed now):", "bold")
+        screen.line("What this machine offers for isolation (fairlead sandbox doctor says more):", "bold")
     for finding in machine:
         _print_one(screen, finding, "ok " if finding.ok else "no ", "dim")
     if machine:
