@@ -17,6 +17,7 @@ from fairlead_sandbox._survey import survey
 from fairlead_sandbox.container import Engine, Workspaces, collect_garbage, list_containers, open_engine
 from fairlead_sandbox.environments import collect_garbage as collect_bundles
 from fairlead_sandbox.image import DebianRecipe, RegistryRecipe, build_image, find_image
+from fairlead_sandbox.process import available, look_at_machine
 
 __all__ = ["build_sandbox_image", "check_sandbox", "list_sandboxes", "tidy_sandboxes"]
 
@@ -64,7 +65,7 @@ async def tidy_sandboxes(config: Config) -> dict[str, Any]:
 
 async def check_sandbox(config: Config) -> Sequence[Finding]:
     """What the machine has for isolation, whether the image is there, and how many files of sessions there are."""
-    found = [*await survey()]
+    found = [*await survey(), *available(await look_at_machine())]
     try:
         async with _engine(config) as engine:
             reference = config.isolation.get("image", "")
