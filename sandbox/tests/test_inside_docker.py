@@ -7,17 +7,19 @@ import importlib.metadata
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 import trio
 
-from fairlead_sandbox.container import SUPERVISOR, Container, ContainerSpec, Mount, inside_mount
+from fairlead_sandbox.container import SUPERVISOR, Container, ContainerSpec, Engine, Mount, inside_mount
 from fairlead_sandbox.environments import bundle
 from fairlead_sandbox.errors import OutOfMemory, SandboxLost, Timeout
 from fairlead_sandbox.runner import Identities, Runner, Setup
 
+from .container_daemon import GVISOR, own_engine
 from .container_engine import engine, has_image
 from .inside_calls import work
 from .inside_namespace import PROBES, TABLES
@@ -51,15 +53,37 @@ NAMES = (
 )
 
 
+OPEN = """
+import errno, json, stat
+found = []
+for name in os.listdir(f'/proc/{os.getppid()}/fd'):
+    path = f'/proc/{os.getppid()}/fd/{name}'
+    try: os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    except OSError as error: found.append(errno.errorcode[error.errno])
+return json.dumps(found)
+"""
+EXHAUSTING = {
+    "fork bomb",
+    "fork bomb whose first process ends",
+    "leak",
+    "leak of a grandchild",
+    "fills the inodes",
+}
+"""What ends a sandbox of gVisor, whose own memory and threads count as the container's."""
+
+
 @contextlib.asynccontextmanager
-async def contained(root: Path) -> AsyncIterator[tuple[Runner, Container]]:
-    async with engine(root) as opened:
+async def contained(
+    root: Path, opening: AbstractAsyncContextManager[Engine] | None = None, runtime: str = ""
+) -> AsyncIterator[tuple[Runner, Container]]:
+    async with opening or engine(root) as opened:
         image = await has_image(opened)
         environment = bundle(importlib.metadata.distribution("fairlead-calculator"), root / "cache")
         shutil.copytree(PROBES, root / "probes")
         sources = [root / "probes", *environment.paths]
         mounts = [Mount(path.resolve(), f"/plugin/{place}") for place, path in enumerate(sources)]
-        container = await opened.start_container(ContainerSpec(image.id, SUPERVISOR, [inside_mount(), *mounts]))
+        spec = ContainerSpec(image.id, SUPERVISOR, [inside_mount(), *mounts], runtime=runtime)
+        container = await opened.start_container(spec)
         runner = Runner(container.stream, container.kill)
         try:
             with trio.fail_after(30):
@@ -69,6 +93,19 @@ async def contained(root: Path) -> AsyncIterator[tuple[Runner, Container]]:
         finally:
             with trio.CancelScope(shield=True):
                 await container.aclose()
+
+
+async def attack(runner: Runner, first: int, names: Collection[str]) -> None:
+    """One after the other: each is typed as under namespaces alone, and the next call is clean."""
+    clean = CLEAN | {"ids": [first + 2] * 3, "cwd": "/"}
+    for probe in [probe for probe in ALL if probe.name in names]:
+        code = probe.code.replace("61000", str(first)).replace("/mnt/fairlead", "/fairlead")
+        outcome = await runner.call(work(code, **probe.limits))
+        assert (probe.name, probe.error or type(None)) == (probe.name, type(outcome.error)), outcome
+        assert (probe.name, True) == (probe.name, runner.usable)
+        if probe.error is None:
+            assert (probe.name, probe.value) == (probe.name, outcome.value)
+        assert (probe.name, clean) == (probe.name, json.loads((await runner.call(work(SURVEY))).value))
 
 
 @pytest.mark.docker
@@ -83,18 +120,39 @@ async def test_container_gives_what_the_supervisor_needs(tmp_path: Path) -> None
 
 @pytest.mark.docker
 async def test_attacks_have_their_outcomes_in_one_container(tmp_path: Path) -> None:
-    """One after the other: each is typed as under namespaces alone, and the next call is clean."""
+    """With the engine's own runtime."""
     async with contained(tmp_path) as (runner, container):
-        first = container.uids.first
-        clean = CLEAN | {"ids": [first + 2] * 3, "cwd": "/"}
-        for probe in [probe for probe in ALL if probe.name in NAMES]:
-            code = probe.code.replace("61000", str(first)).replace("/mnt/fairlead", "/fairlead")
-            outcome = await runner.call(work(code, **probe.limits))
-            told = (probe.name, probe.error or type(None), probe.value if probe.error is None else None)
-            assert told == (probe.name, type(outcome.error), outcome.value if probe.error is None else None), outcome
-            assert runner.usable, probe.name
-            survey = await runner.call(work(SURVEY))
-            assert (probe.name, clean) == (probe.name, json.loads(survey.value))
+        await attack(runner, container.uids.first, NAMES)
+
+
+@pytest.mark.docker
+async def test_attacks_have_their_outcomes_under_gvisor(tmp_path: Path) -> None:
+    """All but those that exhaust gVisor itself: see below."""
+    root = tmp_path.resolve()
+    async with contained(root, own_engine(root, GVISOR, "runsc"), "runsc") as (runner, container):
+        await attack(runner, container.uids.first, set(NAMES) - EXHAUSTING - {"files of the zygote"})
+        # gVisor lists the files of a hidden process; its channel is a socket, which nobody can open that way.
+        refused = await runner.call(work(OPEN))
+        assert "ENXIO" in json.loads(refused.value)
+
+
+@pytest.mark.docker
+async def test_attacks_have_their_outcomes_with_user_namespaces(tmp_path: Path) -> None:
+    """The engine's root is nobody on the machine; the supervisor's three users lie in its range."""
+    root = tmp_path.resolve()
+    async with contained(root, own_engine(root, {}, remap=True)) as (runner, container):
+        await attack(runner, container.uids.first, NAMES)
+
+
+@pytest.mark.docker
+async def test_exhausted_gvisor_is_lost_and_nothing_more(tmp_path: Path) -> None:
+    """It counts no memory for itself and heeds no limit of inodes: the sandbox ends, and the host is told."""
+    root = tmp_path.resolve()
+    async with contained(root, own_engine(root, GVISOR, "runsc"), "runsc") as (runner, _):
+        leak = next(probe for probe in ALL if probe.name == "leak")
+        with pytest.raises(SandboxLost):
+            await runner.call(work(leak.code))
+        assert not runner.usable
 
 
 @pytest.mark.docker
