@@ -149,3 +149,11 @@ def test_import_of_the_public_module_is_light() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("value", ["stranger./etc.plugin", "stranger.../..", "/etc/passwd", "stranger.a b"])
+def test_entry_point_that_leads_out_of_its_package_has_no_manifest(site: Any, value: str) -> None:
+    """Nothing is read from where its names lead."""
+    site.install("acme-stranger", {"fairlead.tools": {"stranger": value}}, PACKAGE, manifest={"api": "1.0"})
+    (plugin,) = found()
+    assert (None, value) == (plugin.manifest, plugin.value)

@@ -149,6 +149,8 @@ def _site(entry_point: EntryPoint) -> Path | None:
 def _manifest_file(entry_point: EntryPoint) -> Path | None:
     """The manifest nearest to the module: in its package, or in one above. A module without a package has none."""
     top, *below = entry_point.value.partition(":")[0].strip().split(".")
+    if not all(name.isidentifier() for name in (top, *below)):
+        return None  # a name with a slash would lead out of the package
     try:
         site = _site(entry_point)  # the package lies there too, unless its install is editable
         spec = (site and PathFinder.find_spec(top, [str(site)])) or importlib.util.find_spec(top)
