@@ -4,18 +4,23 @@ Started as ``python3 -I -S -c START``, START being ``import sys; sys.path.insert
 inside._supervisor import main; main()``, with this directory mounted read-only at ``/fairlead/inside``. The host's
 side is `fairlead_sandbox.runner`.
 
+What passes between the two is `schemas/sandbox-call.schema.json`; its end means that the other side is gone.
+
+    _supervisor   PID 1: _start, _running, _sweep, _record, _cgroup, _pipes    never imports what belongs to a plugin
+    _zygote       loads the plugins (_plugins), forks a process for each call before it is ordered
+    _call         one call: _tool, _forward                                    with `_frames` and `_kernel` below all
+
 What it needs of whoever starts it (container options):
 
 - to be PID 1 of its own PID namespace (no ``--init``), stdin attached and open, stdout attached, no TTY;
-- to start as uid 0 with the capabilities SETUID, SETGID and CHOWN, DAC_OVERRIDE, FOWNER (the last three only to hand
-  the workspace and the record directory over), and no others. The supervisor gives up all of them, and uid 0, before
-  it starts the zygote; no_new_privs is set, so nobody gets one again. It works under userns-remap;
-- three uids and one gid (in the first frame, from the container's own range; below 65536 under userns-remap):
-  supervisor ``uid``, zygote ``uid + 1``, call ``uid + 2``;
-- ``/tmp`` and ``/dev/shm`` as tmpfs (mode 1777, with nr_inodes), ``/work`` the workspace, ``/record`` a directory of
-  the session's volume that only the supervisor may read (not inside the workspace), plugin directories at
-  ``/plugin/0``, ``/plugin/1``, ... read-only; everything else read-only; ``/proc`` mounted; the cgroup at
-  ``/sys/fs/cgroup`` read-only (Docker's default), from which out-of-memory kills and peaks are read;
+- to start as uid 0 with the capabilities SETUID and SETGID, and CHOWN, DAC_OVERRIDE and FOWNER (these three only to
+  hand the workspace and the record directory over), and no others. The supervisor gives up all of them, and uid 0,
+  before a plugin is loaded; no_new_privs is set, so nobody gets one again. It works under userns-remap and gVisor.
+  Started as an ordinary user (no identities in the setup), all roles are one user, and it says so in its facts;
+- three users and a group from the container's own range, in the setup (below 65536 under userns-remap);
+- ``/tmp`` and ``/dev/shm`` as mounts of their own (tmpfs, mode 1777, with nr_inodes); a workspace, and for what must
+  happen once a record directory outside of it; plugin directories, read-only; everything else read-only; ``/proc``
+  mounted; the cgroup at ``/sys/fs/cgroup`` read-only, where kills for want of memory and peaks are read;
 - no variables: the call's environment is made from nothing.
 """
 

@@ -87,6 +87,7 @@ def _hand_over(top: str, owner: int, group: int) -> None:
 def start_zygote(setup: Mapping[str, Any], who: Identities) -> Zygote:
     """Fork it, and give up root. It loads the plugins only then: nothing of theirs ever runs beside root."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything can be sent, or it has no sender
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:

@@ -50,7 +50,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # without a handler the kernel drops what is sent to process 1
     try:
         Supervisor(*move_channel()).serve()
-    except (FrameError, KeyError, TypeError, ValueError, OSError) as error:
+    except (FrameError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         sys.stderr.write(f"fairlead: the supervisor gives up: {error!r}\n")
         sys.stderr.flush()
         os._exit(70)
@@ -78,6 +78,7 @@ class Supervisor:
         self._cgroup = Cgroup(setup.get("cgroup"))
         self._said = Inbox(self._zygote.channel, MAX_FRAME)
         self._loaded: dict[str, Any] | None = None
+        self._ipc = _sweep.Ipc()
         self._scheduling = self._scheduled()
         self._running: Running | None = None
         self._spare: Running | None = None
@@ -365,9 +366,8 @@ class Supervisor:
             return "the scheduling of the zygote was changed"
         return _sweep.sweep_files(self._sweep, self._who) or self._count_ipc()
 
-    @staticmethod
-    def _count_ipc() -> str:
-        count = _sweep.count_ipc()
+    def _count_ipc(self) -> str:
+        count = self._ipc.count()
         return f"{count} objects of System V or POSIX messaging are left" if count else ""
 
     def _wait_for_zygote(self, running: Running) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ._kernel import Identities, as_call
 
-__all__ = ["Orphans", "Scheduling", "count_ipc", "others", "reap", "sweep_files", "sweep_processes", "writable_mounts"]
+__all__ = ["Ipc", "Orphans", "Scheduling", "others", "reap", "sweep_files", "sweep_processes", "writable_mounts"]
 
 MAX_ENTRIES = 200_000
 """Files in one sweep; a tmpfs with more of them is no sandbox of ours."""
@@ -159,12 +159,19 @@ def writable_mounts(who: Identities) -> list[str]:
 # -- objects in the kernel
 
 
-def count_ipc() -> int:
-    """Segments, queues and semaphores that outlive processes. None can be made where the limits are 0."""
-    count = 0
-    for path in _IPC:
+class Ipc:
+    """Segments, queues and semaphores, which outlive processes. None can be made where the limits are 0."""
+
+    def __init__(self) -> None:
+        self._tables: list[int] = []
+        for path in _IPC:
+            with contextlib.suppress(OSError):
+                self._tables.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def count(self) -> int:
+        """How many there are."""
+        # Each table has one line of names at its top.
+        count = sum(max(os.pread(table, 65536, 0).count(b"\n") - 1, 0) for table in self._tables)
         with contextlib.suppress(OSError):
-            count += max(Path(path).read_bytes().count(b"\n") - 1, 0)
-    with contextlib.suppress(OSError):
-        count += len(os.listdir(_QUEUES))  # noqa: PTH208  # by descriptor, or a name and nothing more
-    return count
+            count += len(os.listdir(_QUEUES))  # noqa: PTH208  # a name and nothing more
+        return count
