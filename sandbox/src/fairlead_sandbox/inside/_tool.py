@@ -113,7 +113,7 @@ class _Link:
             self.ordered.set()
         elif frame["op"] == "cancel":
             self.scope.cancel()
-        elif (event := self._events.pop(frame["ask"], None)) is not None:
+        elif frame["op"] == "answer" and (event := self._events.pop(frame["ask"], None)) is not None:
             self._answers[frame["ask"]] = frame
             event.set()
 
