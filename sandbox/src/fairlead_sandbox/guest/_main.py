@@ -25,7 +25,7 @@ from fairlead_sandbox.boundary import GUEST, Call, Peer
 from fairlead_sandbox.guest._fds import FdStream
 from fairlead_sandbox.guest._loading import load_workers
 from fairlead_sandbox.guest._operations import facts_of, operation_of
-from fairlead_sandbox.inside import _forward
+from fairlead_sandbox.inside import _admit, _forward
 from fairlead_sandbox.inside._frames import HEAD_BYTES, decode
 
 __all__ = ["main"]
@@ -80,7 +80,7 @@ class Guest:
         if self.greeted:
             raise PluginLoadError("the plugin is loaded already")
         self.greeted = True
-        _open_way_out(hello.get("egress"))
+        _open_ways(hello.get("egress"), hello.get("ingress"))
         self.hosted = [Hosted(kind, worker) for kind, worker in load_workers(hello)]
         return {"protocol": PROTOCOL, "pid": os.getpid(), "python": sys.version.split()[0]}
 
@@ -102,11 +102,18 @@ class Guest:
                     traceback.print_exc()
 
 
-def _open_way_out(egress: Mapping[str, Any] | None) -> None:
-    """Lead the libraries of the plugin, which know only of proxies on a port, to the host's socket."""
+def _open_ways(egress: Mapping[str, Any] | None, ingress: Mapping[str, Any] | None) -> None:
+    """Lead the libraries of the plugin, which know only of proxies on a port, to the host's socket; and its clients in.
+
+    Nobody but the host's clients is led to the plugin: the forwarder's port is none of its own.
+    """
+    ports = []
+    os.environ.pop("FAIRLEAD_EGRESS", None)
     if egress:
-        port = _forward.start(egress["socket"], port=0)
-        os.environ |= _forward.variables(port)
+        ports.append(_forward.start(egress["socket"], port=0))
+        os.environ |= _forward.variables(*ports)
+    if ingress:
+        _admit.start(ingress["socket"], ports)
 
 
 def main(read_fd: int, write_fd: int) -> None:
