@@ -12,6 +12,7 @@ import click
 
 from fairlead.errors import SessionNotFound
 from fairlead.wire import unstructure
+from fairlead_cli._audit import ENDS, Account, audit
 from fairlead_cli._failures import Refused
 from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
 from fairlead_cli._screen import Screen
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_ALL = 10**9
 _SEARCHED = 1000
 """Sessions, last used first, among which one with a similar name is looked for."""
 
@@ -73,6 +75,42 @@ def list_(owner: str | None, limit: int, config_file: str | None, profile: str |
         columns = ("SESSION", "VERSION", "STATE", "OWNER", "LAST USED (UTC)")
         rows = ((i.id, str(i.version), "pending" if i.pending else "idle", i.owner, moment(i.updated)) for i in found)
         table(screen, columns, rows)
+
+
+@command.command("audit", epilog=example("fairlead sessions audit --json"))
+@config_options
+@json_option
+@click.pass_context
+def audit_(ctx: click.Context, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
+    """Count over the whole journal: what was accepted has one end, and what was sent was sent once.
+
+    Exits with 1 where something broke that law. Messages that wait break nothing: fairlead run finishes them.
+    """
+
+    async def count(app: App) -> Account:
+        total = Account()
+        for info in await app.sessions.list(limit=_ALL):
+            total += audit(info.id, await app.sessions.records(info.id))
+        return total
+
+    found = _with_journal(config_file, profile, count)
+    screen = Screen()
+    if as_json:
+        screen.json({"ok": not found.faults, **attrs.asdict(found)})
+    else:
+        _print_account(screen, found)
+    ctx.exit(1 if found.faults else 0)
+
+
+def _print_account(screen: Screen, found: Account) -> None:
+    ends = " + ".join(f"{getattr(found, end)} {end}" for end in (*ENDS, "waiting"))
+    screen.line(f"{found.sessions} sessions: {found.accepted} messages accepted = {ends}", "bold")
+    screen.line(f"  answers: {found.sent} sent, {found.unknown} unknown, {found.undelivered} not delivered")
+    screen.line(f"  calls of tools with an unknown outcome: {found.unknown_calls}")
+    for fault in found.faults:
+        screen.line(f"  broken: {escape(fault)}", "red")
+    if found.waiting:
+        screen.note("  next: fairlead run, which finishes what waits")
 
 
 @command.command("show", epilog=example("fairlead sessions show main/terminal//notes"))
