@@ -54,13 +54,10 @@ def audit(session: str, records: Sequence[Record]) -> Account:
     accepted = {event.message.id for event in events if isinstance(event, ev.MessageAccepted)}
     ended = [(message, event) for event in events if isinstance(event, ev.TurnEnded) for message in event.messages]
     outcomes = {message: event.outcome for message, event in ended}
-    found = Account(
-        sessions=1,
-        accepted=len(accepted),
-        **{end: sum(outcome == end for outcome in outcomes.values()) for end in ENDS},
-        waiting=len(accepted - outcomes.keys()),
-        unknown_calls=sum(isinstance(event, ev.ToolReturned) and event.result.error == "unknown" for event in events),
-    )
+    unknown = sum(isinstance(event, ev.ToolReturned) and event.result.error == "unknown" for event in events)
+    found = Account(1, len(accepted), waiting=len(accepted - outcomes.keys()), unknown_calls=unknown)
+    for end in ENDS:
+        setattr(found, end, sum(outcome == end for outcome in outcomes.values()))
     _count_answers(found, events)
     times = Counter(message for message, _ in ended)
     found.faults += [f"{session}: message {name} ended {times[name]} times" for name in times if times[name] > 1]
