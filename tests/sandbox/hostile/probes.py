@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from attrs import frozen
@@ -39,7 +38,7 @@ def refused(name: str, act: str, *, kernel: str | None = None) -> Probe:
     return Probe(name, f"return tried(lambda: {act})", "refused", kernel=kernel)
 
 
-def table(*parts: Sequence[Probe]) -> Any:
+def table(*parts: Sequence[Probe]) -> pytest.MarkDecorator:
     """For `pytest.mark.parametrize`: each probe at each level at which it is tried, container first."""
     every = [probe for part in parts for probe in part]
     return pytest.mark.parametrize(

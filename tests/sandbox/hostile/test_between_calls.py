@@ -30,7 +30,6 @@ LEFT = [
         "return syscall(29, 4242, 4096, 0o1777)",
         "libc.shmget(4242, 4096, 0) == -1",
         outcome="refused",
-        kernel="DONE",
     ),
     left("queue of System V", "return syscall(68, 4242, 0o1777)", "libc.msgget(4242, 0) == -1", outcome="refused"),
     left(
@@ -117,7 +116,7 @@ LEFT = [
     ),
     left(
         "file that runs at each start",
-        "open('/work/sitecustomize.py', 'w').write('raise SystemExit'); open('/work/json.py', 'w').write('raise SystemExit')",
+        "for name in ('sitecustomize', 'json'): open(f'/work/{name}.py', 'w').write('raise SystemExit')",
         "__import__('json').__file__.startswith('/usr')",
     ),
 ]

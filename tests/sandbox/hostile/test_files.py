@@ -42,18 +42,21 @@ READ_ONLY = [
 PROGRAMS = [
     Probe(
         "program in /tmp",
-        "import shutil, subprocess\nshutil.copy('/bin/true', '/tmp/x')\nreturn tried(lambda: subprocess.run(['/tmp/x']))",
+        "import shutil, subprocess\nshutil.copy('/bin/true', '/tmp/x')\n"
+        "return tried(lambda: subprocess.run(['/tmp/x']))",
         "refused",
     ),
     Probe(
         "program in /dev/shm",
-        "import shutil, subprocess\nshutil.copy('/bin/true', '/dev/shm/x')\nreturn tried(lambda: subprocess.run(['/dev/shm/x']))",
+        "import shutil, subprocess\nshutil.copy('/bin/true', '/dev/shm/x')\n"
+        "return tried(lambda: subprocess.run(['/dev/shm/x']))",
         "refused",
     ),
     Probe(
         "program that is another user's when it runs",
         "import shutil, subprocess\nshutil.copy(sys.executable, '/work/x'); os.chmod('/work/x', 0o6755)\n"
-        "out = subprocess.run(['/work/x', '-I', '-S', '-c', 'import os; print(os.geteuid() == os.getuid())'], capture_output=True)\n"
+        "code = 'import os; print(os.geteuid() == os.getuid())'\n"
+        "out = subprocess.run(['/work/x', '-I', '-S', '-c', code], capture_output=True)\n"
         "os.remove('/work/x')\nreturn 'refused' if out.stdout != b'False\\n' else 'DONE'",
         "refused",
     ),

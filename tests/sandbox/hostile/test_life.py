@@ -50,7 +50,8 @@ HANGS = [
     ),
     Probe(
         "ignores every signal",
-        "import signal\nfor n in range(1, 65):\n try: signal.signal(n, 1)\n except (OSError, ValueError): pass\nwhile True: pass",
+        "import signal\nfor n in range(1, 65):\n try: signal.signal(n, 1)\n"
+        " except (OSError, ValueError): pass\nwhile True: pass",
         "Timeout",
         tool="quick",
     ),

@@ -9,7 +9,7 @@ from .probes import SAME, Probe, table
 
 pytestmark = pytest.mark.docker
 FILL = (
-    "import errno, itertools\n"
+    "import errno\n"
     "def fill(place, piece=bytes(1 << 20)):\n"
     " written = 0\n"
     " try:\n"
@@ -21,7 +21,7 @@ FILL = (
 EMPTY = "import shutil\nfor n in os.listdir('/work'): os.remove('/work/' + n)\n"
 
 MEMORY = [
-    Probe("leak", "x = []\nwhile True: x.append(bytearray(1 << 20))", "OutOfMemory", "Killed"),
+    Probe("leak", "x = []\nwhile True: x.append(bytearray(1 << 20))", "OutOfMemory", "SandboxLost"),
     Probe(
         "leak of a grandchild",
         "import subprocess\ncode = 'x = []\\nwhile True: x.append(bytearray(1 << 20))'\n"
@@ -41,14 +41,16 @@ MEMORY = [
     ),
     Probe(
         "locked memory",
-        "import mmap\nm = mmap.mmap(-1, 1 << 26)\nreturn syscall(149, ctypes.addressof(ctypes.c_char.from_buffer(m)), 1 << 26)",
+        "import mmap\nm = mmap.mmap(-1, 1 << 26)\n"
+        "return syscall(149, ctypes.addressof(ctypes.c_char.from_buffer(m)), 1 << 26)",
         "refused",
     ),
     Probe("recursion in C", "x = []\nfor _ in range(10**6): x = [x]\nreturn repr(x)", "SandboxError"),
     Probe("a number without end", "return str(9 ** 9 ** 9)", "Timeout", tool="quick"),
     Probe(
         "pipes that nobody reads",
-        "import fcntl\nx = []\ntry:\n for _ in range(4096):\n  r, w = os.pipe(); fcntl.fcntl(w, 1031, 1 << 20); os.set_blocking(w, False)\n"
+        "import fcntl\nx = []\ntry:\n for _ in range(4096):\n  r, w = os.pipe()\n"
+        "  fcntl.fcntl(w, 1031, 1 << 20); os.set_blocking(w, False)\n"
         "  x.append((r, w)); os.write(w, bytes(1 << 20))\nexcept OSError: return 'refused'",
         "refused",
     ),
@@ -86,7 +88,8 @@ DISK = [
     Probe(
         "deleted file that stays open",
         f"{FILL}f = os.open('/tmp/x', os.O_CREAT | os.O_RDWR); os.unlink('/tmp/x')\n"
-        "if os.fork() == 0:\n try:\n  while True: os.write(f, bytes(1 << 20))\n except OSError: __import__('time').sleep(99)",
+        "if os.fork() == 0:\n try:\n  while True: os.write(f, bytes(1 << 20))\n"
+        " except OSError: __import__('time').sleep(99)",
         then=f"{FILL}wrote = fill('/tmp/x')[1]; return 'clean' if wrote > 10_000_000 else str(wrote)",
     ),
     Probe("deep directories", "os.chdir('/tmp')\nfor _ in range(400): os.mkdir('d'); os.chdir('d')", kernel=SAME),

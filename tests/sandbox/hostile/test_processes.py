@@ -10,7 +10,7 @@ from .probes import SAME, Probe, refused, table
 pytestmark = pytest.mark.docker
 
 SPREADING = [
-    Probe("fork bomb", "while True:\n try: os.fork()\n except OSError: pass", "Timeout", SAME, "quick"),
+    Probe("fork bomb", "while True:\n try: os.fork()\n except OSError: pass", "Timeout", "SandboxLost", "quick"),
     Probe(
         "fork bomb whose first process ends",
         "if os.fork() == 0:\n while True:\n  try: os.fork()\n  except OSError: pass\nos._exit(0)",
@@ -44,11 +44,15 @@ SPREADING = [
     Probe("vfork of a program that hangs", "os.posix_spawn('/bin/sleep', ['sleep', '99'], {})"),
 ]
 NEIGHBOURS = [
-    Probe("kills all that it may", "os.kill(-1, 9)", kernel=SAME),
+    Probe("kills all that it may", "os.kill(-1, 9)"),
     Probe("kills its group", "os.killpg(0, 9)", "Killed"),
     refused("kills the process that it was forked from", "os.kill(os.getppid(), 9)", kernel=SAME),
     refused("stops the process that it was forked from", "os.kill(os.getppid(), 19)"),
-    Probe("every signal to PID 1", "for n in range(1, 65):\n try: os.kill(1, n)\n except OSError: pass", kernel=SAME),
+    Probe(
+        "every signal to PID 1",
+        "for n in range(1, 65):\n try: os.kill(1, n)\n except OSError: pass",
+        kernel="SandboxLost",
+    ),
     Probe(
         "queues signals to PID 1",
         "return ''.join({syscall(129, 1, n, ctypes.create_string_buffer(128)) for n in (9, 19, 35)})",

@@ -28,7 +28,7 @@ from fairlead_sandbox.environments import Environment
 from fairlead_sandbox.errors import SandboxLost
 from fairlead_sandbox.image import Image, check_python, find_image
 from fairlead_sandbox.isolator._shelter import start_sheltered
-from fairlead_sandbox.isolator._volumes import Volumes
+from fairlead_sandbox.isolator._volumes import Owner, Volumes
 from fairlead_sandbox.runner import Identities, Runner, Setup, Table
 
 __all__ = ["Containers", "Plan", "Sandbox"]
@@ -53,8 +53,8 @@ class Plan:
     open_way: Callable[[trio.Nursery], Awaitable[Path | None]]
     """Gives the socket of a way out, served in the nursery."""
 
-    def owner(self, session: str) -> str:
-        return session if self.shared_volume else f"{session}\n{self.table.name}"
+    def owner(self, session: str) -> Owner:
+        return Owner(session) if self.shared_volume else Owner(session, self.table.name)
 
 
 @define(eq=False)
@@ -185,13 +185,11 @@ class Containers:
                 await self._end(sandbox)
 
     async def forget(self, session: str) -> None:
-        """Remove the files of a session, of all tables."""
-        if not any(Volumes.is_known(self._index, plan.owner(session)) for plan in self._plans.values()):
-            return
-        await self.ready()
-        self.pool.throw_away(session)
-        for owner in {plan.owner(session) for plan in self._plans.values()}:
-            await self.volumes.erase(owner)
+        """Remove the files of a session, also of tables that are not there any more."""
+        if Volumes.has_files(self._index, session):
+            await self.ready()
+            self.pool.throw_away(session)
+            await self.volumes.erase(session)
 
     async def _keep_way(
         self, plan: Plan, scope: trio.CancelScope, task_status: trio.TaskStatus[Path | None] = trio.TASK_STATUS_IGNORED

@@ -46,7 +46,15 @@ class SandboxIsolator(Isolator):
         known = manifest is not None and manifest.tools and not assignment.settings.options
         if manifest is None or not known or table.kind != "tools" or assignment.level not in ("container", "kernel"):
             return await (await self._open()).place(assignment)
-        return {"tools": [PromisedTool(table.name, manifest.tools, assignment.level, partial(self._keep, assignment))]}
+        promised = PromisedTool(
+            table.name,
+            manifest.tools,
+            assignment.level,
+            partial(self._keep, assignment),
+            # A process in the place of a container has no record of its calls.
+            remembers=not self._config.isolation.get("fallback"),
+        )
+        return {"tools": [promised]}
 
     async def forget(self, session: str) -> None:
         await (await self._open()).forget(session)

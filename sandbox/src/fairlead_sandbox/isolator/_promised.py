@@ -17,13 +17,20 @@ __all__ = ["PromisedTool"]
 class PromisedTool(Tool):
     """Stands for a tool worker that is made when it is needed first."""
 
-    remembers = True
-
     def __init__(
-        self, name: str, specs: Sequence[ToolSpec], level: Isolation, make: Callable[[], Awaitable[Tool]]
+        self,
+        name: str,
+        specs: Sequence[ToolSpec],
+        level: Isolation,
+        make: Callable[[], Awaitable[Tool]],
+        *,
+        remembers: bool,
     ) -> None:
-        """`make` raises `FairleadError` where the worker cannot be made; it is asked again with the next call."""
-        self.name = name
+        """`make` raises `FairleadError` where the worker cannot be made; it is asked again with the next call.
+
+        `remembers`: as the worker will say. False where that is not sure: a call must never run twice.
+        """
+        self.name, self.remembers = name, remembers
         self.level = level
         self._specs = tuple(specs)
         self._make = make
@@ -54,5 +61,5 @@ class PromisedTool(Tool):
             if self._made is None:
                 made = await self._make()
                 await made.open()
-                self._made, self.level = made, made.level
+                self._made, self.level, self.remembers = made, made.level, made.remembers
             return self._made

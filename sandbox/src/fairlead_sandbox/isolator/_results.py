@@ -13,7 +13,7 @@ from fairlead_sandbox.errors import BoundaryBroken, SandboxLost, Timeout
 from fairlead_sandbox.remote._data import parsed
 from fairlead_sandbox.runner import Outcome
 
-__all__ = ["failure", "result_from"]
+__all__ = ["failure", "kept", "result_from"]
 
 WORDS = 2000
 """Characters of what a call wrote to its standard error that stand beside its error."""
@@ -21,10 +21,15 @@ KEYS = ("level", "container", "image", "runtime", "network", "user", "memory_byt
 """Of a container's evidence, as the journal keeps it with each result."""
 
 
+def kept(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a container's evidence stands beside each result."""
+    return {key: evidence[key] for key in KEYS if key in evidence}
+
+
 def result_from(call: ToolCall, spec: ToolSpec, outcome: Outcome, evidence: Mapping[str, Any]) -> ToolResult:
     """The result of a call that ran."""
     usage = outcome.usage
-    proof = {key: evidence[key] for key in KEYS if key in evidence} | {
+    proof = kept(evidence) | {
         "cpu_seconds": round(usage.cpu_seconds, 4),
         "peak_bytes": usage.peak_bytes,
         "wall_seconds": round(usage.wall_seconds, 4),

@@ -20,7 +20,7 @@ from fairlead.wire import loads, structure, unstructure
 from fairlead_sandbox._places import Walls
 from fairlead_sandbox.container import PoolKey
 from fairlead_sandbox.isolator._containers import Containers, Plan, Sandbox
-from fairlead_sandbox.isolator._results import failure, result_from
+from fairlead_sandbox.isolator._results import failure, kept, result_from
 from fairlead_sandbox.remote._data import parsed, parsed_list
 from fairlead_sandbox.runner import Limits, Watch, Work
 
@@ -69,20 +69,22 @@ class SandboxedTool(Tool):
 
     async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
         spec = next(spec for spec in self._specs if spec.name == call.tool)
-        begun = False
+        proof: Mapping[str, Any] | None = None
+        """Of the sandbox in which it began."""
         try:
             await self._containers.ready()
             key = PoolKey(self._plan.table.name, context.session, warm=not self._has_files(context.session))
             async with self._containers.pool.acquire(key, seconds=self._walls.wait_seconds) as lease:
                 self._own(lease.value, context.session)
-                begun = True
+                proof = lease.value.evidence
                 outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
-                return result_from(call, spec, outcome, lease.value.evidence)
+                return result_from(call, spec, outcome, proof)
         except FairleadError as error:
-            # What never began had no effect.
-            return failure(call, spec if begun else evolve(spec, effect="read"), error)
+            if proof is None:  # what never began had no effect
+                return failure(call, evolve(spec, effect="read"), error)
+            return evolve(failure(call, spec, error), evidence=kept(proof))
 
     def _has_files(self, session: str) -> bool:
         return self._containers.volumes.known(self._plan.owner(session))

@@ -19,6 +19,7 @@ from fairlead_sandbox.environments import Environment, PluginStore, bundle
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing
 from fairlead_sandbox.isolator._containers import Containers, Plan
 from fairlead_sandbox.isolator._egress import WaysOut
+from fairlead_sandbox.isolator._guest_tools import GuestTool
 from fairlead_sandbox.isolator._guests import Guests
 from fairlead_sandbox.isolator._secrets import Handles
 from fairlead_sandbox.isolator._tools import SandboxedTool, described
@@ -63,7 +64,8 @@ class Yard:
             return {"tools": await self._tools(assignment, environment, level, runtime)}
         if assignment.table.kind == "tools":
             level = "process"
-        return await self._guests.place(assignment, environment, level, runtime)
+        placed = await self._guests.place(assignment, environment, level, runtime)
+        return {**placed, "tools": [GuestTool(tool) for tool in placed["tools"]]} if "tools" in placed else placed
 
     async def _falls_back(self, level: Isolation) -> bool:
         """Whether the configuration allows a process, and there is nothing better."""

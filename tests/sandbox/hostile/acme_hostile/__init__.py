@@ -40,8 +40,8 @@ class Probes(Tool):
 
     def specs(self) -> Sequence[ToolSpec]:
         return [
-            ToolSpec("probe", "Attacks.", _CODE, effect="read", timeout=20.0),
-            ToolSpec("quick", "Attacks until it is stopped.", _CODE, effect="read", timeout=1.0),
+            ToolSpec("probe", "Attacks.", _CODE, effect="read", isolation="process", timeout=20.0),
+            ToolSpec("quick", "Attacks until it is stopped.", _CODE, effect="read", isolation="process", timeout=1.0),
         ]
 
     async def call(self, call: ToolCall, context: ToolContext) -> Any:
