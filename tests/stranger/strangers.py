@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -102,6 +104,13 @@ def write_config(path: Path, tables: Mapping[str, Mapping[str, Any]], **top: Any
     return path
 
 
+def free_port() -> int:
+    """Nobody's, a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        port: int = made.getsockname()[1]
+    return port
+
+
 @define
 class Gateway:
     """`fairlead run` in a process of its own."""
@@ -136,7 +145,8 @@ class Gateway:
 async def gateway(environment: Environment, config: Path) -> AsyncIterator[Gateway]:
     """A running gateway. It is killed at the end where it was not stopped."""
     command = [str(environment.bin / "fairlead"), "run", "--json", "--config", str(config)]
-    env = {"PATH": str(environment.bin), "HOME": str(config.parent), "PYTHONWARNINGS": "error"}
+    path = f"{environment.bin}:{os.environ['PATH']}"  # bubblewrap lies there too
+    env = {"PATH": path, "HOME": str(config.parent), "PYTHONWARNINGS": "error"}
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, env=env, cwd=config.parent)
     try:
         with trio.fail_after(LIMIT):
@@ -155,12 +165,23 @@ class Pager:
 
     stream: trio.SocketStream
     _buffered: bytes = b""
+    _early: list[list[str]] = field(factory=list)
 
     async def say(self, line: str) -> None:
         await self.stream.send_all(line.encode() + b"\n")
 
+    async def page(self, number: int, text: str) -> None:
+        """Say something, and wait until it is taken. The answer may come earlier than that: it is heard afterwards."""
+        await self.say(f"PAGE {number} {json.dumps(text)}")
+        while (words := await self._line())[0] == "SHOW":
+            self._early.append(words)
+        assert ["GOT", str(number)] == words
+
     async def hear(self) -> list[str]:
         """The next line, in at most four words, of which the last may be a JSON string."""
+        return self._early.pop(0) if self._early else await self._line()
+
+    async def _line(self) -> list[str]:
         while b"\n" not in self._buffered:
             more = await self.stream.receive_some()
             assert more, "the switchboard hung up"

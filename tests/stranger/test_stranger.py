@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..sandbox.hosted import require_engine
 from ..workspace import Environment, install
-from .strangers import BROKEN, CROUPIER, FUTURE, LEAVER, RIVAL, WHOLE, build_all, gateway, pager, write_config
+from .strangers import (
+    BROKEN,
+    CROUPIER,
+    FUTURE,
+    LEAVER,
+    RIVAL,
+    WHOLE,
+    build_all,
+    free_port,
+    gateway,
+    pager,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from ..conftest import MakeEnvironment
@@ -25,7 +38,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "tools.dice": HOST,
     "policies.curfew": {**HOST, "people": ["pager:mallory"], "tools": ["roll"], "most": 10},
 }
-SERVING = {"models": {"default": "croupier/script"}, **TABLES}
+MODELS = {"default": "croupier/script"}
 LIST = """
 import json, sys
 from fairlead.plugins import installed
@@ -41,12 +54,31 @@ async def main():
             one.plugin: [one.status, one.distribution, type(one.error).__name__, str(one.error or "")]
             for one in app.reports
         }}
-        tools = sorted(spec.name for spec in app.tools)
+        tools = {{spec.name: app.worker_of(spec.name).level for spec in app.tools}}
     imported = sorted(name for name in sys.modules if name.startswith(("acme", "rival")) and "." not in name)
     print(json.dumps([reports, tools, imported]))
 
 trio.run(main)
 """
+
+
+def isolated() -> dict[str, dict[str, Any]]:
+    """The same tables without a statement of trust: each plugin runs where its kind belongs."""
+    tables = {
+        name: {key: value for key, value in table.items() if key != "isolation"} for name, table in TABLES.items()
+    }
+    port = free_port()
+    tables["channels.pager"] |= {"port": port, "listen": [f"127.0.0.1:{port}"]}
+    return tables
+
+
+@pytest.fixture(params=["trusted", pytest.param("isolated", marks=pytest.mark.docker)])
+def serving(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """The tables of a gateway of strangers: all in the host, or each outside of it."""
+    if request.param == "trusted":
+        return {"models": MODELS, **TABLES}
+    require_engine()
+    return {"models": MODELS, **isolated()}
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +106,8 @@ def crowded(wheels: Path, make_environment: MakeEnvironment) -> Environment:
     return made
 
 
-def opened(environment: Environment, config: Path) -> tuple[dict[str, list[str]], list[str], list[str]]:
-    """Open an app in that environment: the reports by plugin, the tools, and which strangers were imported."""
+def opened(environment: Environment, config: Path) -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
+    """Open an app in that environment: reports by plugin, where tools run, and which strangers were imported."""
     reports, tools, imported = json.loads(environment.run(OPEN.format(config=str(config))))
     return reports, tools, imported
 
@@ -103,35 +135,32 @@ def test_installing_enables_nothing(environment: Environment, tmp_path: Path) ->
     assert "roll" not in tools
 
 
-def test_stranger_needs_the_statement_of_trust(environment: Environment, tmp_path: Path) -> None:
-    """Without `isolation = "host"` none is imported; each report says what to write and where."""
-    tables = {
-        name: {key: value for key, value in table.items() if key != "isolation"} for name, table in TABLES.items()
+@pytest.mark.docker
+def test_strangers_without_a_statement_of_trust_stay_outside(environment: Environment, tmp_path: Path) -> None:
+    """All are ready, the tool in a container, and the host has imported none of them."""
+    require_engine()
+    reports, tools, imported = opened(environment, write_config(tmp_path / "fairlead.toml", isolated()))
+    assert dict.fromkeys(("channels/pager", "providers/croupier", "tools/dice", "policies/curfew"), "ready") == {
+        name: report[0] for name, report in reports.items() if report[1].startswith("acme")
     }
-    reports, tools, imported = opened(environment, write_config(tmp_path / "fairlead.toml", tables))
-    for name in TABLES:
-        status, _, error, text = reports[name.replace(".", "/")]
-        assert ("failed", "IsolationUnavailable") == (status, error)
-        assert f'isolation = "host" in [{name}]' in text
-    assert ([], []) == (tools, imported)
+    assert "container" == tools["roll"]
+    assert [] == imported
 
 
-async def test_strangers_serve_from_end_to_end(environment: Environment, tmp_path: Path) -> None:
+async def test_strangers_serve_from_end_to_end(
+    environment: Environment, serving: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
     """`fairlead run` with a channel, a provider, a tool and a policy of theirs, over a real socket."""
-    config = write_config(tmp_path / "fairlead.toml", SERVING)
+    config = write_config(tmp_path / "fairlead.toml", serving)
     async with gateway(environment, config) as running:
         where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
         async with pager(where, "ann") as ann, pager(where, "mallory") as mallory:
-            await ann.say('PAGE 1 "roll 3"')
-            assert ["GOT", "1"] == await ann.hear()
+            await ann.page(1, "roll 3")
             assert f"the dice say {dice(3)}" == await ann.shown()
-            await ann.say('PAGE 1 "roll 3"')
-            assert ["GOT", "1"] == await ann.hear()
-            await ann.say('PAGE 2 "roll 11"')
-            assert ["GOT", "2"] == await ann.hear()
+            await ann.page(1, "roll 3")
+            await ann.page(2, "roll 11")
             refused = await ann.shown()
-            await mallory.say('PAGE 1 "roll 3"')
-            assert ["GOT", "1"] == await mallory.hear()
+            await mallory.page(1, "roll 3")
             silenced = await mallory.shown()
         assert 0 == await running.stop()
     assert re.match(r"sorry \(denied\): .*count may be 10 at most", refused, re.DOTALL), refused
@@ -145,23 +174,22 @@ def dice(count: int) -> str:
     return f"{' + '.join(map(str, rolled))} = {sum(rolled)}"
 
 
-async def test_answer_of_a_killed_gateway_is_not_shown_twice(environment: Environment, tmp_path: Path) -> None:
+async def test_answer_of_a_killed_gateway_is_not_shown_twice(
+    environment: Environment, serving: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
     """Killed while a pager was being shown the answer: the next process knows the message, and leaves the answer be."""
-    config = write_config(tmp_path / "fairlead.toml", SERVING)
+    config = write_config(tmp_path / "fairlead.toml", serving)
     async with gateway(environment, config) as running:
         where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
         async with pager(where, "ann") as ann:
-            await ann.say('PAGE 1 "roll 3"')
-            assert ["GOT", "1"] == await ann.hear()
+            await ann.page(1, "roll 3")
             assert "SHOW" == (await ann.hear())[0]
             running.process.kill()
     async with gateway(environment, config) as running:
         where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
         async with pager(where, "ann") as ann:
-            await ann.say('PAGE 1 "roll 3"')
-            assert ["GOT", "1"] == await ann.hear()
-            await ann.say('PAGE 2 "hello"')
-            assert ["GOT", "2"] == await ann.hear()
+            await ann.page(1, "roll 3")
+            await ann.page(2, "hello")
             assert "I only roll dice" == await ann.shown()
         assert 0 == await running.stop()
 
