@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fairlead import Secret, config
+from fairlead import Secret, ToolSpec, config
 from fairlead._discovery import normal
 from fairlead._isolation import Assignment
 from fairlead._loading import Loaded, load
@@ -54,6 +54,12 @@ def table(name: str, kind: Any = "tools", **more: Any) -> PluginConfig:
 
 def run(*tables: PluginConfig, **more: Any) -> Loaded:
     return load(Config(plugins=tables, **more))
+
+
+def promised(assignment: Assignment) -> Sequence[ToolSpec]:
+    """The tools that its manifest lists."""
+    manifest = assignment.plugin.manifest
+    return manifest.tools if manifest is not None else ()
 
 
 def tools_of(loaded: Loaded) -> list[Any]:
@@ -146,7 +152,7 @@ def test_default_configuration_loads(tmp_path: Path) -> None:
     tools = [
         spec.name
         for each in tools_of(loaded)
-        for spec in (each.plugin.manifest.tools if isinstance(each, Assignment) else each.specs())
+        for spec in (promised(each) if isinstance(each, Assignment) else each.specs())
     ]
     (rules,) = (owner for owner, _ in loaded.workers["policies"])
     assert sorted(tools) == sorted(rules.options["rules"][0]["resources"])
