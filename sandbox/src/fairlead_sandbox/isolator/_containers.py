@@ -25,7 +25,7 @@ from fairlead_sandbox.container import (
     open_engine,
 )
 from fairlead_sandbox.environments import Environment
-from fairlead_sandbox.errors import SandboxLost
+from fairlead_sandbox.errors import EngineUnavailable, SandboxLost
 from fairlead_sandbox.image import Image, check_python, find_image
 from fairlead_sandbox.isolator._shelter import start_sheltered
 from fairlead_sandbox.isolator._volumes import Owner, Volumes
@@ -134,7 +134,16 @@ class Containers:
     # -- containers
 
     async def start(self, environment: Environment, runtime: str, command: Sequence[str], **more: Any) -> Container:
-        """A container with the packages of an environment at ``/plugin/0`` and so on."""
+        """A container with the packages of an environment at ``/plugin/0`` and so on.
+
+        `runtime`: one with a kernel of its own; empty for the engine's own runtime.
+        """
+        if runtime and self.engine.facts.level(runtime) != "kernel":
+            raise EngineUnavailable(
+                f"the runtime {runtime!r} brings no kernel of its own, and the level 'kernel' was asked for",
+                next_step='write runtime = "runsc" into [isolation], and: fairlead sandbox doctor',
+                floor="kernel",
+            )
         await trio.to_thread.run_sync(check_python, self.image, environment.paths)
         mounts = [Mount(INSIDE, "/fairlead/inside")]
         mounts += [Mount(path.resolve(), f"/plugin/{place}") for place, path in enumerate(environment.paths)]

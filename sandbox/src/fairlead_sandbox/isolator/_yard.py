@@ -59,7 +59,7 @@ class Yard:
     async def place(self, assignment: Assignment) -> Mapping[str, Sequence[Any]]:
         environment = await trio.to_thread.run_sync(self._environment, assignment)
         level = assignment.level
-        runtime = self._walls.runtime if level == "kernel" else ""
+        runtime = (self._walls.runtime or "runsc") if level == "kernel" else ""
         if assignment.table.kind == "tools" and level != "process" and not await self._falls_back(level):
             return {"tools": await self._tools(assignment, environment, level, runtime)}
         if assignment.table.kind == "tools":
