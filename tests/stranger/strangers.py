@@ -157,6 +157,15 @@ async def gateway(environment: Environment, config: Path) -> AsyncIterator[Gatew
         await process.stdout.aclose()
         with trio.CancelScope(shield=True):
             await process.wait()
+            await trio.to_thread.run_sync(_unmount, config.parent)
+
+
+def _unmount(place: Path) -> None:
+    """The files of sessions that a killed gateway left mounted: the next one with a sandbox would do it."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        where = line.split()[1]
+        if Path(where).is_relative_to(place):
+            subprocess.run(["umount", "--lazy", where], check=True)
 
 
 @define

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +195,54 @@ async def test_answer_of_a_killed_gateway_is_not_shown_twice(
             await ann.page(2, "hello")
             assert "I only roll dice" == await ann.shown()
         assert 0 == await running.stop()
+
+
+@pytest.fixture(params=["process", "container", "kernel"])
+def level(request: pytest.FixtureRequest) -> str:
+    """Each of those outside of the host."""
+    require_engine(runtime="runsc" if request.param == "kernel" else "")
+    return str(request.param)
+
+
+@pytest.mark.docker
+async def test_channel_that_may_also_reach_hosts_is_reached(
+    environment: Environment, tmp_path: Path, level: str
+) -> None:
+    """Both ways lie side by side, at each level."""
+    tables = isolated()
+    tables["channels.pager"] |= {"isolation": level, "hosts": ["example.org:443"]}
+    config = write_config(tmp_path / "fairlead.toml", {"models": MODELS, **tables})
+    async with gateway(environment, config) as running:
+        where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
+        async with pager(where, "ann") as ann:
+            await ann.page(1, "hello")
+            assert "I only roll dice" == await ann.shown()
+        assert 0 == await running.stop()
+
+
+async def test_channel_that_died_is_reached_again(environment: Environment, tmp_path: Path) -> None:
+    """Its pager is cut off and connects at once, before there is a new process: it has to wait, and nothing else."""
+    tables = {**TABLES, "channels.pager": isolated()["channels.pager"]}
+    config = write_config(tmp_path / "fairlead.toml", {"models": MODELS, **tables})
+    async with gateway(environment, config) as running:
+        where = (await running.notice("channels/pager", "listening at"))["text"].rpartition(" ")[2]
+        async with pager(where, "ann") as ann:
+            os.kill(process_in(tmp_path / "data" / "work" / "channels-pager"), signal.SIGKILL)
+            with pytest.raises(AssertionError, match="hung up"):
+                await ann.hear()
+        async with pager(where, "ann") as ann:
+            await ann.page(1, "hello")
+            assert "I only roll dice" == await ann.shown()
+        assert 0 == await running.stop()
+
+
+def process_in(place: Path) -> int:
+    """The process that works in a directory."""
+    for found in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (found / "cwd").readlink() == place:
+                return int(found.name)
+    pytest.fail(f"nobody works in {place}")
 
 
 def test_two_distributions_of_one_name_are_refused_both_named(crowded: Environment, tmp_path: Path) -> None:
