@@ -102,6 +102,8 @@ def _say(error: ValidationError) -> Iterator[tuple[Path_, str]]:
                 yield (*path, key), f"unknown key {key!r}{nearest(key, known)}"
     elif error.validator == "type":
         yield path, f"found {_clipped(repr(found))}, expected type {wanted}{meaning}"
+    elif error.validator == "pattern" and meaning:
+        yield path, f"found {_clipped(repr(found))}, expected {schema['description']}"
     elif error.validator == "enum":
         expected = ", ".join(map(repr, wanted))
         yield path, f"found {_clipped(repr(found))}, expected one of {expected}{meaning}"
