@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -72,8 +73,15 @@ class Container:
 
     @property
     def ended(self) -> bool:
-        """Known to be gone. False is no promise that it lives."""
-        return self._released
+        """Known to be gone, also where nobody has waited for its end. False is no promise that it lives."""
+        return self._released or self._has_died() or self.stream.at_end
+
+    def _has_died(self) -> bool:
+        if self._pidfd is None:
+            return False
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def kill(self) -> None:
         """At once, the whole tree, and until the engine has removed it; again is fine.

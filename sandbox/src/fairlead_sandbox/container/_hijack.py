@@ -6,6 +6,7 @@ Docker's SDK would hold a thread for each of them as long as the container lives
 from __future__ import annotations
 
 import json
+import select
 from collections import deque
 
 import anyio
@@ -83,6 +84,16 @@ class AttachedStream(ByteStream):
     def last_words(self) -> str:
         """The end of its standard error, as far as it was received."""
         return b"".join(self._errors)[-LAST_WORDS_BYTES:].decode("utf-8", "replace")
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing more can come, as far as it is known now; nothing is received."""
+        number = self._stream.socket.fileno()
+        if self._ended or number < 0:
+            return True
+        poll = select.poll()
+        poll.register(number, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     async def receive(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         """Some bytes of standard output. `anyio.EndOfStream` at its end, `BoundaryBroken` for what is no frame."""

@@ -2,18 +2,22 @@
 
 One file for each call, named by the hash of its id: a frame when it starts, another one when it has ended, each on
 the disk before anything that depends on it happens. A start without an end means that nobody knows.
+
+The disk is small, and sessions are long: where it is full, the calls that ended longest ago make room. Whoever asks
+again asks for a call whose result it has not noted, and that is one of the last ones.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import time
 from typing import Any
 
-from ._frames import FrameError, FrameReader, encode
+from ._frames import HEAD_BYTES, FrameError, FrameReader, encode
 
 __all__ = ["Record"]
 
@@ -51,25 +55,61 @@ class Record:
 
     def start(self, call: str, what: str) -> None:
         """Say that it starts. When this returns, it survives power loss. `OSError`: nothing is kept."""
-        try:
-            self._append(call, {"call": call, "what": what}, os.O_CREAT | os.O_EXCL)
-            os.fsync(self._directory)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(_name(call), dir_fd=self._directory)
-            raise
+        self._note(call, {"call": call, "what": what}, os.O_CREAT | os.O_EXCL)
+        os.fsync(self._directory)
 
     def end(self, call: str, end: dict[str, Any]) -> None:
         """Say what became of it. When this returns, it survives power loss. `OSError`: the end is not known."""
-        self._append(call, end, 0)
+        self._note(call, end, 0)
 
-    def _append(self, call: str, frame: dict[str, Any], flags: int) -> None:
+    def _note(self, call: str, frame: dict[str, Any], flags: int) -> None:
+        data = encode(frame)
+        while True:
+            try:
+                return self._append(call, data, flags)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._make_room():
+                    raise
+
+    def _append(self, call: str, data: bytes, flags: int) -> None:
         flags |= os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(_name(call), flags, 0o600, dir_fd=self._directory)
-        with os.fdopen(fd, "wb") as file:
-            file.write(encode(frame))
-            file.flush()
-            os.fdatasync(file.fileno())
+        try:
+            size, done = os.fstat(fd).st_size, 0
+            try:
+                while done < len(data):
+                    done += os.write(fd, data[done:])
+                os.fdatasync(fd)
+            except OSError:
+                if flags & os.O_EXCL:
+                    os.unlink(_name(call), dir_fd=self._directory)
+                else:
+                    os.ftruncate(fd, size)  # what is said next must not follow half of this
+                raise
+        finally:
+            os.close(fd)
+
+    def _make_room(self) -> bool:
+        """Forget half of the calls that have ended, the oldest first; whether there was one."""
+        ended = []
+        for name in os.listdir(self._directory):  # noqa: PTH208  # by descriptor, or a name and nothing more
+            with contextlib.suppress(OSError):
+                found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+                if self._has_ended(name, found.st_size):
+                    ended.append((found.st_mtime, name))
+        ended.sort()
+        for _, name in ended[: (len(ended) + 1) // 2]:
+            with contextlib.suppress(FileNotFoundError):  # another supervisor of the session makes room, too
+                os.unlink(name, dir_fd=self._directory)
+        return bool(ended)
+
+    def _has_ended(self, name: str, size: int) -> bool:
+        """Something follows the first frame."""
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            return size > HEAD_BYTES + int.from_bytes(os.read(fd, HEAD_BYTES), "big")
+        finally:
+            os.close(fd)
 
     @staticmethod
     def digest(*parts: Any) -> str:

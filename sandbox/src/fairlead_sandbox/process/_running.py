@@ -209,6 +209,8 @@ class PluginProcess:
             return f"it took {found.used} bytes of disk, at most {limit} are allowed, and was killed"
         if found.files > MAX_FILES:
             return f"it made more than {MAX_FILES} files, and was killed"
+        if found.hidden:
+            return f"nobody can see what it has on the disk ({found.hidden}), and it was killed"
         return ""
 
     async def _wait_for_exit(self) -> None:

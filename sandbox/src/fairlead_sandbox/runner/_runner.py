@@ -13,7 +13,7 @@ import anyio
 import trio
 from attrs import asdict
 
-from fairlead.errors import FairleadError, PluginLoadError, SchemaError
+from fairlead.errors import FairleadError, PluginLoadError, SchemaError, ToolError
 from fairlead.wire import check, unstructure
 from fairlead_sandbox.errors import BoundaryBroken, SandboxLost
 from fairlead_sandbox.inside import FrameError, FrameReader, encode
@@ -25,6 +25,8 @@ __all__ = ["Runner", "Watch"]
 PROTOCOL = 1
 MAX_FRAME = 192 * 1024 * 1024
 """Bytes: a frame carries a result (`Limits.result_bytes`) whose text JSON may write longer."""
+MAX_ORDER = 64 * 1024 * 1024
+"""Bytes of a frame that the supervisor takes."""
 TAIL = 65536
 """Characters of each stream that an `Outcome` keeps."""
 CANCEL_SECONDS = 2.0
@@ -111,9 +113,17 @@ class Runner:
         """
         if not self.usable:
             raise SandboxLost("this sandbox cannot be used any more", next_step="take another one")
+        try:
+            order = encode(_call_frame(work))
+        except FrameError as error:
+            return _not_sent(work, error.problem)
+        except RecursionError:
+            return _not_sent(work, "they are nested too deeply")
+        if len(order) > MAX_ORDER:
+            return _not_sent(work, f"{len(order)} bytes were found, at most {MAX_ORDER} are allowed")
         running = _Call(self, work, watch or Watch())
         async with self._guarded():
-            await self.send(_call_frame(work))
+            await self.transmit(order)
             try:
                 with running.patience:
                     return await running.follow()
@@ -162,10 +172,14 @@ class Runner:
 
     async def send(self, frame: dict[str, Any]) -> None:
         """One whole frame, also where the caller is cancelled: half of one would break the channel."""
+        await self.transmit(encode(frame))
+
+    async def transmit(self, data: bytes) -> None:
+        """As `send`, for a frame that is encoded already."""
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
             async with self._sending:
                 try:
-                    await self._stream.send(encode(frame))
+                    await self._stream.send(data)
                 except _GONE as error:
                     raise _lost() from error
                 return
@@ -292,9 +306,17 @@ class _Call:
         answer = {"op": "answer", "id": self.work.id, "ask": frame["ask"]}
         try:
             answer["value"] = await self._watch.ask(frame["service"], frame["args"])
+            data = encode(answer)
         except FairleadError as error:
-            answer["error"] = {"problem": error.problem}
-        await self._runner.send(answer)
+            data = encode(answer | {"error": {"problem": error.problem}})
+        except FrameError as error:
+            data = encode(answer | {"value": None, "error": {"problem": f"the answer cannot be sent: {error.problem}"}})
+        await self._runner.transmit(data)
+
+
+def _not_sent(work: Work, problem: str) -> Outcome:
+    """Nothing was begun: the caller's arguments are at fault, and the sandbox is as good as before."""
+    return Outcome(error=ToolError(f"the call of {work.tool!r} was not made: its arguments cannot be sent: {problem}"))
 
 
 def _checked(frame: dict[str, Any], op: str) -> dict[str, Any]:
