@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from attrs import frozen
 
 import fairlead
-from fairlead import Capabilities, Delivery, Principal, Text, errors, events, wire
+from fairlead import Capabilities, Delivery, Observer, Principal, Text, errors, events, wire
+from fairlead._observers import Observers
 from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, Limits
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
@@ -374,3 +376,24 @@ async def test_copy_of_a_conversation_can_be_gone_on_with() -> None:
         await channel.next()
     assert name == again.session
     assert ["1", "one", "2"] == [item.text for item in provider.requests[1].history]
+
+
+async def test_notice_of_a_worker_that_opens_reaches_the_observers() -> None:
+    """Though none of them is attached then: plugins say where they are reached while they are loaded."""
+    seen: list[str] = []
+
+    class Watching(Observer):
+        async def observe(self, record: events.Record) -> None:
+            if isinstance(record.event, events.NoticeRaised):
+                seen.append(record.event.detail)
+
+    watchers = Observers(lambda: 0.0)
+    watchers.raise_notice("channels/pager", "is reached at tcp://127.0.0.1:7777")
+    async with trio.open_nursery() as nursery:
+        watching = Watching()
+        nursery.start_soon(watchers.run, watching, watchers.subscribe(watching))
+        watchers.begin()
+        watchers.raise_notice("channels/pager", "listening")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert ["is reached at tcp://127.0.0.1:7777", "listening"] == seen

@@ -15,16 +15,7 @@ from fairlead._config import Config, Kind, ModelRef, PluginConfig
 from fairlead._work import Secret
 from fairlead.errors import ConfigError
 
-__all__ = [
-    "REHEARSAL",
-    "TRUSTED",
-    "at_home",
-    "data_dir",
-    "default",
-    "default_chain",
-    "default_plugins",
-    "parse_model",
-]
+__all__ = ["REHEARSAL", "TRUSTED", "at_home", "data_dir", "default", "default_chain", "default_plugins", "parse_model"]
 
 TRUSTED = {
     "terminal": "fairlead-cli",

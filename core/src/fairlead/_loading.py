@@ -323,9 +323,8 @@ def _refuse_unknown(plan: _Plan, plugin: Any, manager: pluggy.PluginManager) -> 
         if not caller.has_spec() and (impl := next(mine, None)) is not None:
             known = nearest(caller.name, [f"fairlead_{kind}" for kind in _CONTRACTS])
             function = impl.function.__name__
-            raise plan.broken(
-                f"its function {function} implements the hook {caller.name!r}, which does not exist{known}"
-            )
+            problem = f"its function {function} implements the hook {caller.name!r}, which does not exist{known}"
+            raise plan.broken(problem)
 
 
 def _made(plan: _Plan, kind: str, plugin: Any, manager: pluggy.PluginManager) -> list[Worker] | None:
@@ -342,11 +341,12 @@ def _made(plan: _Plan, kind: str, plugin: Any, manager: pluggy.PluginManager) ->
         stranger = next((type(each) for each in listed if not isinstance(each, contract)), None)
         if stranger is not None or listed is not result:
             found = (stranger or type(result)).__qualname__
-            raise plan.broken(
-                f"{hook}() gave an object of type {found}, expected a list of {contract.__name__} objects"
-            )
+            problem = f"{hook}() gave an object of type {found}, expected a list of {contract.__name__} objects"
+            raise plan.broken(problem)
         made += result
     for position, worker in enumerate(made, 1):
         name = plan.table.name if position == 1 else f"{plan.table.name}-{position}"
         _guarded(plan, "setting the name of a worker", partial(setattr, worker, "name", name))
+        # Whatever it says of itself: what it calls evidence is none.
+        _guarded(plan, "setting the level of a worker", partial(setattr, worker, "level", "host"))
     return made

@@ -25,6 +25,8 @@ class Observers:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._early: list[Record] | None = []
+        """What is shown before anybody can be attached: plugins say where they are reached while they are loaded."""
         self._sends: dict[Observer, trio.MemorySendChannel[Record]] = {}
 
     @property
@@ -62,12 +64,21 @@ class Observers:
 
     def show(self, session: str, event: Event) -> None:
         """Publish an event that is not kept."""
-        if self._sends:
-            self.publish(Record(session, 0, event))
+        record = Record(session, 0, event)
+        if self._early is None:
+            self.publish(record)
+        elif len(self._early) < BUFFER:
+            self._early.append(record)
+
+    def begin(self) -> None:
+        """All observers are attached."""
+        early, self._early = self._early or [], None
+        for record in early:
+            self.publish(record)
 
     def raise_notice(self, subject: str, detail: str, *, level: str = "warning", session: str = "") -> None:
         """Tell the operator."""
-        if self._sends:
+        if self._sends or self._early is not None:
             self.show(session, NoticeRaised(at=self._clock(), subject=subject, detail=detail, level=level))  # type: ignore[arg-type]  # callers pass literals
 
     def _drop(self, observer: Observer, why: str) -> None:

@@ -91,6 +91,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         desk = _desk(engine, crew, router, Lanes(config.lanes), watchers, turns)
         for observer in crew.observers:
             background.start_soon(watchers.run, observer, watchers.subscribe(observer))
+        watchers.begin()
         for report in crew.reports:
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
@@ -176,10 +177,7 @@ def _engine(
         ),
         tools=registry,
         policy=PolicyEngine(
-            crew.policies,
-            granted=frozenset(granted),
-            seconds=limits.review_seconds,
-            notice=watchers.raise_notice,
+            crew.policies, granted=frozenset(granted), seconds=limits.review_seconds, notice=watchers.raise_notice
         ),
         limits=limits,
         agents=agents,

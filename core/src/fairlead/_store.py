@@ -30,12 +30,7 @@ class SessionStore:
     """The sessions of the journal. What changes a session takes its place in the lane like a turn."""
 
     def __init__(
-        self,
-        journal: Journal,
-        sessions: Sessions,
-        lanes: Lanes,
-        clock: Callable[[], float],
-        isolator: Isolator | None = None,
+        self, journal: Journal, sessions: Sessions, lanes: Lanes, clock: Callable[[], float], isolator: Isolator | None
     ) -> None:
         self._isolator = isolator
         self._journal = journal

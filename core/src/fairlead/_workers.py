@@ -177,9 +177,7 @@ def _report_failure(crew: Crew, entry: PluginConfig, error: BaseException) -> No
         error
         if isinstance(error, FairleadError)
         else PluginLoadError(
-            f"open raised {said(error)}",
-            plugin=plugin,
-            next_step=f"fairlead plugins show {entry.entry_point}",
+            f"open raised {said(error)}", plugin=plugin, next_step=f"fairlead plugins show {entry.entry_point}"
         )
     )
     for place, report in enumerate(crew.reports):
@@ -197,8 +195,7 @@ def _require_journal(crew: Crew, config: Config, volatile: Memory) -> None:
     if wanted or failed:
         why = "; ".join(report.error.problem for report in failed if report.error) or "none of them offers one"
         raise JournalUnavailable(
-            f"the configuration names memories, but there is no journal: {why}",
-            next_step="fairlead doctor",
+            f"the configuration names memories, but there is no journal: {why}", next_step="fairlead doctor"
         )
     crew.memories.append(volatile)
 

@@ -4,15 +4,4 @@ from fairlead._config import Agent, Binding, Config, LaneLimits, Limits, ModelRe
 from fairlead._config_file import find, load
 from fairlead._defaults import default
 
-__all__ = [
-    "Agent",
-    "Binding",
-    "Config",
-    "LaneLimits",
-    "Limits",
-    "ModelRef",
-    "PluginConfig",
-    "default",
-    "find",
-    "load",
-]
+__all__ = ["Agent", "Binding", "Config", "LaneLimits", "Limits", "ModelRef", "PluginConfig", "default", "find", "load"]
