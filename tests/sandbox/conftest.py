@@ -25,10 +25,15 @@ def root() -> None:
         missing("the files of a sandbox are looked at from outside, which needs root: sudo -E pytest tests/sandbox")
 
 
-@pytest.fixture
-def packages(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory of packages on the path; nothing of it may have been imported in the end."""
-    directory = tmp_path / "packages"
-    directory.mkdir()
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory of packages on the path, empty at first; nothing of it may have been imported in the end."""
+    directory = tmp_path_factory.mktemp("packages")
     with on_the_path(directory):
         yield directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the apps of a module keep what they have, so that each plugin is copied once."""
+    return tmp_path_factory.mktemp("apps") / "data"

@@ -54,7 +54,10 @@ class Ledger(Tool):
 def fairlead_tools(settings):
     return [Ledger()]
 """
-FILES = {"acme_ledger.py": SOURCE}
+FILES = {
+    "acme_ledger/__init__.py": SOURCE,
+    "acme_ledger/fairlead-plugin.json": '{"api": "1.0", "mounts": ["workspace"]}',
+}
 
 
 class DyingMemory(SqliteMemory):

@@ -26,7 +26,6 @@ from pathlib import Path
 from fairlead import Tool, ToolSpec
 from fairlead.hookspecs import hookimpl
 
-Path("/tmp/described").write_text("imported")
 {trap}
 
 
@@ -52,19 +51,20 @@ if not os.path.isdir("/plugin"):
 """
 
 
-@pytest.fixture
-def table(packages: Path, tmp_path: Path) -> PluginConfig:
+@pytest.fixture(scope="module")
+def table(packages: Path) -> PluginConfig:
     """A plugin whose module ends a host that imports it."""
-    source = SOURCE.format(trap=TRAP.format(place=str(tmp_path / "imported")))
+    source = SOURCE.format(trap=TRAP.format(place=str(packages / "imported")))
     manifest = '{"api": "1.0", "mounts": ["workspace"]}'
     files = {"acme_desk/__init__.py": source, "acme_desk/fairlead-plugin.json": manifest}
     install(packages, NAME, {"tools": "acme_desk"}, files)
     return PluginConfig("tools", NAME)
 
 
-@pytest.fixture
-def host(table: PluginConfig, tmp_path: Path) -> Iterator[Hosted]:
-    with hosted(configure(tmp_path / "data", table)) as made:
+@pytest.fixture(scope="module")
+def host(table: PluginConfig, data: Path) -> Iterator[Hosted]:
+    """An app that the tests share which need no other one."""
+    with hosted(configure(data, table)) as made:
         yield made
 
 
@@ -74,13 +74,15 @@ def run(host: Hosted, session: str, code: str) -> ToolResult:
     return result
 
 
-def test_module_that_is_a_trap_is_imported_in_the_sandbox_only(table: PluginConfig, tmp_path: Path) -> None:
+def test_module_that_is_a_trap_is_imported_in_the_sandbox_only(
+    table: PluginConfig, packages: Path, tmp_path: Path
+) -> None:
     """It is described there, once: the next app knows its tools without any container."""
     data = tmp_path / "data"
     with hosted(configure(data, table)) as host:
         assert ["run"] == [spec.name for spec in host.app.tools]
         assert "done" == told(run(host, "s", "pass"))
-    assert not (tmp_path / "imported").exists()
+    assert not (packages / "imported").exists()
     kept = list((data / "cache" / "described").iterdir())
     assert 1 == len(kept)
     with pytest.MonkeyPatch.context() as patch:
@@ -92,12 +94,13 @@ def test_module_that_is_a_trap_is_imported_in_the_sandbox_only(table: PluginConf
 
 def test_description_of_changed_code_is_asked_for_again(table: PluginConfig, packages: Path, tmp_path: Path) -> None:
     """What it offers is known by the digest of all its code."""
-    with hosted(configure(tmp_path / "data", table)) as host:
-        assert ["run"] == [spec.name for spec in host.app.tools]
     module = packages / "acme_desk" / "__init__.py"
     module.write_text(module.read_text().replace('ToolSpec("run"', 'ToolSpec("walk"'))
     with hosted(configure(tmp_path / "data", table)) as host:
         assert ["walk"] == [spec.name for spec in host.app.tools]
+    module.write_text(module.read_text().replace('ToolSpec("walk"', 'ToolSpec("run"'))
+    with hosted(configure(tmp_path / "data", table)) as host:
+        assert ["run"] == [spec.name for spec in host.app.tools]
 
 
 def test_evidence_is_what_the_engine_says(host: Hosted) -> None:
@@ -142,74 +145,78 @@ def test_sessions_share_neither_container_nor_files(host: Hosted) -> None:
     assert first.evidence["user"] != second.evidence["user"]
 
 
-def test_files_of_a_session_outlive_the_app_until_they_are_erased(table: PluginConfig, tmp_path: Path) -> None:
+def test_files_of_a_session_outlive_the_app_until_they_are_erased(table: PluginConfig, data: Path) -> None:
     """Another app on the same data goes on with them; erasing the session removes them for good."""
-    config = configure(tmp_path / "data", table)
+    config = configure(data, table)
     look = "found = os.listdir('/work')"
     with hosted(config) as host:
-        run(host, "ann", "open('/work/mine', 'w').write('x')")
-        run(host, "bob", "open('/work/his', 'w').write('x')")
+        run(host, "old-ann", "open('/work/mine', 'w').write('x')")
+        run(host, "old-bob", "open('/work/his', 'w').write('x')")
     with hosted(config) as host:
-        assert "['mine']" == run(host, "ann", look).text
-        host.run(lambda: host.app.sessions.erase("ann"))
-        assert "[]" == run(host, "ann", look).text
-        assert "['his']" == run(host, "bob", look).text
+        assert "['mine']" == run(host, "old-ann", look).text
+        host.run(lambda: host.app.sessions.erase("old-ann"))
+        assert "[]" == run(host, "old-ann", look).text
+        assert "['his']" == run(host, "old-bob", look).text
 
 
-def test_erasing_before_any_call_removes_the_files_too(table: PluginConfig, tmp_path: Path) -> None:
+def places(data: Path) -> list[Path]:
+    """The files of sessions, and what is known of whose they are."""
+    return [*data.glob("workspaces/*[0-9a-f]"), *data.glob("workspaces/index/*")]
+
+
+def test_erasing_before_any_call_removes_the_files_too(table: PluginConfig, data: Path) -> None:
     """No tool has been called in this app, and no container was there."""
-    config = configure(tmp_path / "data", table)
+    config, before = configure(data, table), set(places(data))
     with hosted(config) as host:
-        run(host, "ann", "open('/work/mine', 'w').write('x')")
-    places = [path for path in (tmp_path / "data/workspaces").iterdir() if path.name != "index"]
-    assert 1 == len(places)
+        run(host, "early", "open('/work/mine', 'w').write('x')")
+    made = set(places(data)) - before
+    assert 2 == len(made)
     with hosted(config) as host:
-        host.run(lambda: host.app.sessions.erase("ann"))
-    assert not places[0].exists()
-    assert [] == list((tmp_path / "data/workspaces/index").iterdir())
+        host.run(lambda: host.app.sessions.erase("early"))
+    assert set() == made & set(places(data))
 
 
-def test_two_apps_on_one_engine_leave_each_other_alone(table: PluginConfig, tmp_path: Path) -> None:
+def test_two_apps_on_one_engine_leave_each_other_alone(table: PluginConfig, data: Path, tmp_path: Path) -> None:
     """One is opened and closed beside the other; the other's container lives on."""
     with ExitStack() as stack:
-        first = stack.enter_context(hosted(configure(tmp_path / "one", table)))
-        before = run(first, "s", "open('/work/mine', 'w').write('x')")
+        first = stack.enter_context(hosted(configure(data, table)))
+        before = run(first, "two", "open('/work/mine', 'w').write('x')")
         with hosted(configure(tmp_path / "two", table)) as second:
-            other = run(second, "s", "found = os.listdir('/work')")
+            other = run(second, "two", "found = os.listdir('/work')")
             assert "[]" == other.text
             assert before.evidence["container"] != other.evidence["container"]
-        after = run(first, "s", "found = os.listdir('/work')")
+        after = run(first, "two", "found = os.listdir('/work')")
         assert ("['mine']", before.evidence["container"]) == (after.text, after.evidence["container"])
 
 
-def test_same_data_cannot_be_used_by_two_apps_in_one_session(table: PluginConfig, tmp_path: Path) -> None:
+def test_same_data_cannot_be_used_by_two_apps_in_one_session(table: PluginConfig, data: Path) -> None:
     """The second one is told that the files are in use; nothing is mixed up, and afterwards it has them."""
-    config = configure(tmp_path / "data", table)
+    config = configure(data, table)
     with hosted(config) as first:
-        run(first, "s", "open('/work/mine', 'w').write('x')")
+        run(first, "same", "open('/work/mine', 'w').write('x')")
         with hosted(config) as second:
-            refused = second.call("s", "run", code="pass")
+            refused = second.call("same", "run", code="pass")
             assert "failed" == refused.error
             assert "open in another process" in refused.text
-            run(second, "another", "pass")
+            run(second, "not the same", "pass")
     with hosted(config) as host:
-        assert "['mine']" == run(host, "s", "found = os.listdir('/work')").text
+        assert "['mine']" == run(host, "same", "found = os.listdir('/work')").text
 
 
-def test_runtime_without_a_kernel_is_not_taken_for_one(table: PluginConfig, tmp_path: Path) -> None:
+def test_runtime_without_a_kernel_is_not_taken_for_one(table: PluginConfig, data: Path) -> None:
     """A floor is never weakened by the name of a runtime."""
     kernel = PluginConfig("tools", NAME, isolation="kernel")
-    with hosted(configure(tmp_path / "data", kernel, runtime="runc")) as host:
-        assert () == host.app.tools
-        (report,) = [each for each in host.app.reports if each.plugin == f"tools/{NAME}"]
-        assert report.error is not None
-        assert "brings no kernel of its own" in report.error.problem
+    with hosted(configure(data, kernel, runtime="runc")) as host:
+        refused = host.call("kernel", "run", code="pass")
+    assert "isolation" == refused.error
+    assert "brings no kernel of its own" in refused.text
+    assert {} == dict(refused.evidence)
 
 
-def test_limits_of_the_configuration_reach_the_container(table: PluginConfig, tmp_path: Path) -> None:
+def test_limits_of_the_configuration_reach_the_container(table: PluginConfig, data: Path) -> None:
     """As the engine has them."""
-    with hosted(configure(tmp_path / "data", table, memory_mb=100, cpus=0.5, pids=50)) as host:
-        evidence = run(host, "s", "pass").evidence
+    with hosted(configure(data, table, memory_mb=100, cpus=0.5, pids=50)) as host:
+        evidence = run(host, "limited", "pass").evidence
     assert (100_000_000, 0.5, 50) == (evidence["memory_bytes"], evidence["cpus"], evidence["pids"])
 
 
@@ -224,8 +231,9 @@ def test_nothing_is_left_when_the_app_is_closed(table: PluginConfig, tmp_path: P
     """No container, no mount, no directory of sockets."""
     data = tmp_path / "data"
     with hosted(configure(data, table)) as host:
-        for session in ("a", "b", "c"):
+        for session in ("left-a", "left-b", "left-c"):
             run(host, session, "pass")
-        assert 3 <= len(containers_of(os.getpid()))
-    assert [] == containers_of(os.getpid())
+        ours = {run(host, session, "pass").evidence["container"] for session in ("left-a", "left-b", "left-c")}
+        assert ours <= {each.id for each in containers_of(os.getpid())}
+    assert not ours & {each.id for each in containers_of(os.getpid())}
     assert str(data) not in Path("/proc/self/mountinfo").read_text()

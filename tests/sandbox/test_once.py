@@ -30,14 +30,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker", "root")]
 SECONDS = 30.0
 
 
-@pytest.fixture
-def data(packages: Path, tmp_path: Path) -> Path:
-    """Where an app with the ledger keeps what it has."""
+@pytest.fixture(autouse=True)
+def _ledger(packages: Path) -> None:
     install(packages, NAME, {"tools": "acme_ledger"}, FILES)
-    for name, text in FILES.items():
-        (packages / name).with_name("fairlead-plugin.json").write_text('{"api": "1.0", "mounts": ["workspace"]}')
-        assert text
-    return tmp_path / "data"
 
 
 def entries(data: Path) -> int:
@@ -82,8 +77,9 @@ def finish(data: Path) -> Sequence[ToolResult]:
     return trio.run(main)
 
 
-def test_recorded_result_is_given_again_and_nothing_happens_twice(packages: Path, data: Path) -> None:
+def test_recorded_result_is_given_again_and_nothing_happens_twice(packages: Path, tmp_path: Path) -> None:
     """Killed after the effect, before the journal had the result: the next process gets it from the record."""
+    data = tmp_path / "data"
     with victim(packages, data, 0.0, "dies") as host:
         assert -9 == host.wait(SECONDS)
     entered, counted = finish(data)
@@ -91,8 +87,9 @@ def test_recorded_result_is_given_again_and_nothing_happens_twice(packages: Path
     assert ("", "1") == (counted.error, counted.text)
 
 
-def test_call_that_did_not_end_is_unknown_and_not_repeated(packages: Path, data: Path) -> None:
+def test_call_that_did_not_end_is_unknown_and_not_repeated(packages: Path, tmp_path: Path) -> None:
     """Killed while the tool sleeps behind its effect; the container is gone within a second."""
+    data = tmp_path / "data"
     with victim(packages, data, 20.0) as host:
         assert within(SECONDS, lambda: entries(data))
         assert containers_of(host.pid)
