@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from fairlead import Finding
+from fairlead import Finding, ToolSpec
 from fairlead.config import Config
 from fairlead.errors import PluginLoadError
 from fairlead.isolation import Assignment
@@ -19,8 +19,8 @@ from fairlead_sandbox.environments import Environment, PluginStore, bundle
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing
 from fairlead_sandbox.isolator._containers import Containers, Plan
 from fairlead_sandbox.isolator._egress import WaysOut
-from fairlead_sandbox.isolator._guest_tools import GuestTool
-from fairlead_sandbox.isolator._guests import Guests
+from fairlead_sandbox.isolator._guest_tools import GuestTool, SessionGuests
+from fairlead_sandbox.isolator._guests import Guest, Guests
 from fairlead_sandbox.isolator._secrets import Handles
 from fairlead_sandbox.isolator._tools import SandboxedTool, described
 from fairlead_sandbox.runner import Table
@@ -38,12 +38,15 @@ class Yard:
         self._containers = Containers(self._walls, self._places, nursery, notice)
         self._ways = WaysOut(self._places.run, notice)
         self._guests = Guests(self._walls, self._places, self._ways, self._containers, nursery, notice)
+        self._of_sessions: list[SessionGuests] = []
         self._store = PluginStore(self._places.plugins, self._places.cache)
 
     async def open(self) -> None:
         await trio.to_thread.run_sync(self._places.prepare)
 
     async def close(self) -> None:
+        for guests in self._of_sessions:
+            await guests.aclose()
         await self._guests.stop()
         await self._containers.aclose()
 
@@ -54,6 +57,9 @@ class Yard:
         ]
 
     async def forget(self, session: str) -> None:
+        for guests in self._of_sessions:
+            await guests.end(session)
+        await self._guests.forget(session)
         await self._containers.forget(session)
 
     async def place(self, assignment: Assignment) -> Mapping[str, Sequence[Any]]:
@@ -63,9 +69,8 @@ class Yard:
         if assignment.table.kind == "tools" and level != "process" and not await self._falls_back(level):
             return {"tools": await self._tools(assignment, environment, level, runtime)}
         if assignment.table.kind == "tools":
-            level = "process"
-        placed = await self._guests.place(assignment, environment, level, runtime)
-        return {**placed, "tools": [GuestTool(tool) for tool in placed["tools"]]} if "tools" in placed else placed
+            return {"tools": await self._process_tools(assignment, environment)}
+        return await self._guests.place(assignment, environment, level, runtime)
 
     async def _falls_back(self, level: Isolation) -> bool:
         """Whether the configuration allows a process, and there is nothing better."""
@@ -86,6 +91,23 @@ class Yard:
         except OSError as error:
             problem = f"its packages cannot be copied to {self._places.cache}: {error}"
             raise PluginLoadError(problem, next_step=f"df -h {self._places.data}") from error
+
+    async def _process_tools(self, assignment: Assignment, environment: Environment) -> list[GuestTool]:
+        manifest = assignment.plugin.manifest
+
+        async def start(session: str) -> Guest:
+            return await self._guests.start(assignment, environment, "process", "", session)
+
+        guests = SessionGuests(start, most=self._walls.containers, idle_seconds=self._walls.idle_seconds)
+        self._of_sessions.append(guests)
+        if manifest is not None and manifest.tools and not assignment.settings.options:
+            specs: Sequence[Sequence[ToolSpec]] = [manifest.tools]
+        else:
+            specs = await guests.describe()
+        made = [GuestTool(guests, worker, each, "process") for worker, each in enumerate(specs)]
+        for worker, tool in enumerate(made):
+            tool.name = _name(assignment.table.name, worker)
+        return made
 
     async def _tools(
         self, assignment: Assignment, environment: Environment, level: Isolation, runtime: str
@@ -121,9 +143,14 @@ class Yard:
                 level=level,
                 seconds=self._seconds,
             )
-            tool.name = table.name if worker == 0 else f"{table.name}-{worker + 1}"
+            tool.name = _name(table.name, worker)
             made.append(tool)
         return made
+
+
+def _name(table: str, worker: int) -> str:
+    """As the core names workers."""
+    return table if worker == 0 else f"{table}-{worker + 1}"
 
 
 def _told(state: Any) -> str:

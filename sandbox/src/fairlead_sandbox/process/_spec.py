@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ def _only_allowed(_instance: Any, _attribute: Any, value: Mapping[str, str]) -> 
             )
 
 
+def _layers(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 def _only_layers(_instance: Any, _attribute: Any, value: frozenset[str]) -> None:
     if unknown := value - LAYERS:
         raise ValueError(f"{sorted(unknown)} are no layers of isolation; these are: {sorted(LAYERS)}")
@@ -73,5 +77,5 @@ class ProcessSpec:
     """It may fork and execute the programs of /usr/bin; otherwise it may only start threads."""
     variables: Mapping[str, str] = field(factory=dict, validator=_only_allowed)
     """Beside PATH, LANG, HOME and TZ."""
-    requires: frozenset[str] = field(default=frozenset(), converter=frozenset, validator=_only_layers)
+    requires: frozenset[str] = field(default=(), converter=_layers, validator=_only_layers)
     """Layers without which it must not be started."""
