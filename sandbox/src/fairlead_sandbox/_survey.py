@@ -15,8 +15,9 @@ __all__ = ["survey"]
 async def survey(seconds: float = 5.0) -> tuple[Finding, ...]:
     """What is here for isolation: Docker Engine, gVisor, bubblewrap, landlock, seccomp.
 
-    `ok` says that it is there and works. What is missing is no fault as long as no plugin needs it. `seconds`: how long the engine, and bubblewrap, may take to answer. Nothing is changed and nothing stays
-    behind; it raises nothing for what it finds. Cancelled: a thread that waits for the engine is left to end by itself.
+    `ok` says that it is there and works. What is missing is no fault as long as no plugin needs it. `seconds`: how
+    long the engine, and bubblewrap, may take to answer. Nothing is changed and nothing stays behind; it raises nothing
+    for what it finds. Cancelled: a thread that waits for the engine is left to end by itself.
     """
     found: dict[int, tuple[Finding, ...]] = {}
 

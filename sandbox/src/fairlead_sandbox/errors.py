@@ -14,6 +14,8 @@
         ├── Killed                          a signal ended it
         ├── SandboxLost                     the process or container is gone: whether it had an effect is unknown
         └── BoundaryBroken                  what came over the boundary is not the protocol
+
+Each says in `next_step` what to type, where something helps.
 """
 
 from __future__ import annotations

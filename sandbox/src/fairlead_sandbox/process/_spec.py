@@ -77,5 +77,5 @@ class ProcessSpec:
     """It may fork and execute the programs of /usr/bin; otherwise it may only start threads."""
     variables: Mapping[str, str] = field(factory=dict, validator=_only_allowed)
     """Beside PATH, LANG, HOME and TZ."""
-    requires: frozenset[str] = field(default=(), converter=_layers, validator=_only_layers)
+    requires: frozenset[str] = field(default=frozenset(), converter=_layers, validator=_only_layers)
     """Layers without which it must not be started."""
