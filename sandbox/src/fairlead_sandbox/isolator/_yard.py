@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import trio
 
 from fairlead import Finding, ToolSpec
 from fairlead.config import Config
-from fairlead.errors import PluginLoadError
+from fairlead.errors import ConfigError, PluginLoadError
 from fairlead.isolation import Assignment
 from fairlead.types import Isolation
 from fairlead_sandbox._places import Places, Walls
-from fairlead_sandbox.environments import Environment, PluginStore, bundle
+from fairlead_sandbox.environments import Environment, PluginStore, bundle, hold
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing
 from fairlead_sandbox.isolator._containers import Containers, Plan
 from fairlead_sandbox.isolator._egress import WaysOut
@@ -38,6 +39,7 @@ class Yard:
         self._containers = Containers(self._walls, self._places, nursery, notice)
         self._ways = WaysOut(self._places.run, notice)
         self._guests = Guests(self._walls, self._places, self._ways, self._containers, nursery, notice)
+        self._held = ExitStack()
         self._of_sessions: list[SessionGuests] = []
         self._store = PluginStore(self._places.plugins, self._places.cache)
 
@@ -49,6 +51,7 @@ class Yard:
             await guests.aclose()
         await self._guests.stop()
         await self._containers.aclose()
+        self._held.close()
 
     def check(self) -> Sequence[Finding]:
         return [
@@ -64,8 +67,13 @@ class Yard:
 
     async def place(self, assignment: Assignment) -> Mapping[str, Sequence[Any]]:
         environment = await trio.to_thread.run_sync(self._environment, assignment)
+        self._held.enter_context(hold(environment))  # nobody removes it while the app runs
         level = assignment.level
         runtime = (self._walls.runtime or "runsc") if level == "kernel" else ""
+        if assignment.table.kind == "tools" and assignment.table.listen:
+            subject = f"{assignment.table.kind}.{assignment.table.name}"
+            problem = "a tool is not reached from outside: it runs for one call at a time"
+            raise ConfigError(problem, path=f"{subject}.listen", next_step=f"take listen out of [{subject}]")
         if assignment.table.kind == "tools" and level != "process" and not await self._falls_back(level):
             return {"tools": await self._tools(assignment, environment, level, runtime)}
         if assignment.table.kind == "tools":
