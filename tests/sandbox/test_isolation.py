@@ -203,14 +203,14 @@ def test_same_data_cannot_be_used_by_two_apps_in_one_session(table: PluginConfig
         assert "['mine']" == run(host, "same", "found = os.listdir('/work')").text
 
 
-def test_runtime_without_a_kernel_is_not_taken_for_one(table: PluginConfig, data: Path) -> None:
-    """A floor is never weakened by the name of a runtime."""
+def test_runtime_without_a_kernel_is_not_taken_for_one(table: PluginConfig, tmp_path: Path) -> None:
+    """A floor is never weakened by the name of a runtime: nothing runs, also not to ask for its tools."""
     kernel = PluginConfig("tools", NAME, isolation="kernel")
-    with hosted(configure(data, kernel, runtime="runc")) as host:
-        refused = host.call("kernel", "run", code="pass")
-    assert "isolation" == refused.error
-    assert "brings no kernel of its own" in refused.text
-    assert {} == dict(refused.evidence)
+    with hosted(configure(tmp_path / "data", kernel, runtime="runc")) as host:
+        assert () == host.app.tools
+        (report,) = [each for each in host.app.reports if each.plugin == f"tools/{NAME}"]
+    assert report.error is not None
+    assert "brings no kernel of its own" in report.error.problem
 
 
 def test_limits_of_the_configuration_reach_the_container(table: PluginConfig, data: Path) -> None:

@@ -1,0 +1,132 @@
+"""Cancelled at whatever point: no container, process, thread, open file, mount or temporary directory is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import trio
+
+import fairlead
+from fairlead import App
+from fairlead.config import Config, PluginConfig
+from fairlead.testing import ScriptedProvider
+from fairlead_sandbox.process import look_at_machine
+
+from .engine import Belongings
+from .hosted import configure, missing, obey, require_engine
+from .installed import install
+
+NAME = "acme-sleeper"
+SOURCE = """
+import os
+import subprocess
+import time
+
+import trio
+
+from fairlead import Tool, ToolSpec
+from fairlead.hookspecs import hookimpl
+
+
+class Sleeper(Tool):
+    def specs(self):
+        return [ToolSpec("sleep", "Sleeps.", {"type": "object"}, effect="read", isolation="process", timeout=30.0)]
+
+    async def call(self, call, context):
+        open("/tmp/left", "w").write("x")
+        match call.arguments["how"]:
+            case "politely":
+                await trio.sleep(call.arguments["seconds"])
+            case "stubbornly":
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(call.arguments["seconds"])
+            case "blocking":
+                time.sleep(call.arguments["seconds"])
+            case "child":
+                subprocess.Popen(["sleep", "99"], start_new_session=True)
+                await trio.sleep(call.arguments["seconds"])
+        return "slept"
+
+
+@hookimpl
+def fairlead_tools(settings):
+    return [Sleeper()]
+"""
+SEEDS = range(int(os.environ.get("FAIRLEAD_SEEDS", "1")))
+"""A sample; `FAIRLEAD_SEEDS=20 uv run tox -e tests -- tests/sandbox/test_cancellation.py` is the long proof."""
+WAYS = ("politely", "stubbornly", "blocking", "child")
+
+
+@pytest.fixture(scope="module", params=["container", "process"])
+def config(packages: Path, data: Path, request: pytest.FixtureRequest) -> Config:
+    level: Literal["container", "process"] = request.param
+    if level == "container":
+        require_engine()
+    elif not trio.run(look_at_machine).bubblewrap:
+        missing("plugin processes are isolated by bubblewrap: sudo apt install bubblewrap")
+    manifest = '{"api": "1.0", "mounts": ["workspace"]}'
+    files = {"acme_sleeper/__init__.py": SOURCE, "acme_sleeper/fairlead-plugin.json": manifest}
+    install(packages, NAME, {"tools": "acme_sleeper"}, files)
+    return configure(data, PluginConfig("tools", NAME, isolation=level))
+
+
+@pytest.fixture(autouse=True)
+def _temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A directory for temporary files that nobody else on the machine uses."""
+    with tempfile.TemporaryDirectory(prefix="t") as directory:
+        Path(directory).chmod(0o711)  # other users go through it to their sockets
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield
+
+
+def opened(config: Config) -> AbstractAsyncContextManager[App]:
+    return fairlead.open(config, providers=[ScriptedProvider([obey], repeat=True)])
+
+
+async def call(app: App, session: str, how: str, seconds: float) -> str:
+    order = {"tool": "sleep", "arguments": {"how": how, "seconds": seconds}}
+    return (await app.ask(json.dumps(order), session=session)).text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cancelled_calls_leave_nothing(config: Config, seed: int) -> None:
+    """Twenty of them in one app, in three sessions, each at its own moment; the next call works."""
+    chance = random.Random(seed)  # noqa: S311  # moments, not secrets
+
+    async def main() -> None:
+        async with opened(config) as app:
+            assert ": slept" == await call(app, "warm", "politely", 0.0)
+            for number in range(20):
+                with trio.move_on_after(chance.choice((0.0, 0.01, 0.05, 0.3, 0.6)) * chance.random()):
+                    await call(app, f"s{number % 3}", chance.choice(WAYS), 20.0)
+            for session in ("s0", "s1", "s2", "warm"):
+                assert ": slept" == await call(app, session, "politely", 0.0)
+
+    before = Belongings.now(config.data_dir)
+    trio.run(main)
+    assert {} == Belongings.now(config.data_dir).more_than(before)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cancelled_apps_leave_nothing(config: Config, seed: int) -> None:
+    """While they open, while they call, while they close."""
+    chance = random.Random(seed)  # noqa: S311  # moments, not secrets
+
+    async def main(moment: float) -> None:
+        with trio.move_on_after(moment):
+            async with opened(config) as app:
+                await call(app, "s", chance.choice(WAYS), 20.0)
+
+    trio.run(main, 1.0)
+    before = Belongings.now(config.data_dir)
+    for _ in range(10):
+        trio.run(main, chance.random() * 1.2)
+    assert {} == Belongings.now(config.data_dir).more_than(before)
