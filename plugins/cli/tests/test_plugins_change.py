@@ -127,10 +127,11 @@ def test_person_is_asked_after_all_is_shown(
     path = str(wheel(tmp_path))
     code, _, err = call("plugins", "add", path, "--no-index", capsys=capsys)
     assert (2, True) == (code, "nobody is here to answer" in err)
+    assert f"next: fairlead plugins add {path} --yes" in err
     answer(monkeypatch, "n")
     code, _, err = call("plugins", "add", path, "--no-index", capsys=capsys)
     assert (2, True) == (code, "acme-dice 1.0 was not taken; nothing was changed" in err)
-    assert err.index("hosts: dice.example:443") < err.index("Put it into an environment of its own?")
+    assert err.index("hosts: dice.example:443") < err.index("Keep it in an environment of its own?")
     answer(monkeypatch, "y")
     assert 0 == call("plugins", "add", path, "--no-index", capsys=capsys)[0]
     answer(monkeypatch, "n")
@@ -242,7 +243,8 @@ async def test_person_is_asked_only_where_more_is_wanted(monkeypatch: pytest.Mon
     for change, words in cases:
         screen = FakeScreen()
         answer(monkeypatch, "y")
-        assert await _confirm_more(screen, {**before, "version": "2.0", "plugins": [{**old, **change}]}, before)
+        asks = {**before, "version": "2.0", "plugins": [{**old, **change}]}
+        assert await _confirm_more(screen, "fairlead plugins upgrade acme-dice --yes", asks, before)
         assert words in screen.noted
         assert bool(words) is bool(screen.noted)
 

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead_cli._text import escape, one_line, show_arguments, show_cost, with_subject
+from fairlead_cli._text import escape, one_line, show_arguments, show_cost, show_evidence, split_next_step, with_subject
 
 FAMILY = "\U0001f469\u200d\U0001f680"
 PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
@@ -84,3 +84,19 @@ def test_subject_is_said_once() -> None:
     """Errors of plugins begin with the plugin already."""
     assert "tools/x: broken" == with_subject("tools/x", "broken")
     assert "tools/x (acme 1.0) is broken" == with_subject("tools/x", "tools/x (acme 1.0) is broken")
+
+
+def test_process_is_shown_with_the_layers_that_hold_it() -> None:
+    """Those that the evidence has, and none that it lacks."""
+    proof = {"level": "process", "pid": 7, "bubblewrap": True, "seccomp": True, "landlock": 7, "cgroup": None}
+    assert "in a process: pid 7, behind bubblewrap + seccomp + landlock" == show_evidence(proof)
+    bare = {"level": "process", "pid": 7, "bubblewrap": False, "seccomp": False, "landlock": 0}
+    assert "in a process: pid 7, behind nothing but its limits" == show_evidence(bare)
+
+
+def test_command_that_helps_is_parted_from_what_went_wrong() -> None:
+    """It is a line of its own: cut off in the middle it helps nobody."""
+    assert ("no engine", "sudo dockerd &") == split_next_step("no engine Next: sudo dockerd &")
+    assert ("no engine", "sudo dockerd &") == split_next_step("no engine\n  next: sudo dockerd &")
+    assert ("all is well", "") == split_next_step("all is well")
+    assert ("next: is a word\nhere", "") == split_next_step("next: is a word\nhere")

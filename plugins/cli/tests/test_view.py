@@ -96,6 +96,15 @@ def test_place_of_a_call_is_shown_where_there_is_evidence() -> None:
         assert "ran" not in screen.shown
 
 
+def test_command_that_helps_stands_below_a_call_that_failed() -> None:
+    """Whole, also where the reason is longer than its line."""
+    screen = FakeScreen(terminal=True)
+    view = TextView(screen)
+    view.grow(draft(python=("running", "")))
+    view.grow(draft(python=("failed", f"{'no engine ' * 30}Next: sudo systemctl start docker")))
+    assert "…\n  next: sudo systemctl start docker\n" in screen.shown
+
+
 def test_tools_at_once_have_a_line_each_when_they_are_done() -> None:
     """In the order in which they end."""
     screen = FakeScreen(terminal=True)

@@ -86,8 +86,9 @@ async def test_result_is_said(text: str, result: str, expected: str) -> None:
     ],
 )
 async def test_failure_keeps_the_words_of_the_tool(error: str, detail: str, said: str) -> None:
-    """And the command that helps, as it is to be typed."""
-    expected = f"{said.format(chr(34) + 'the 1000th prime' + chr(34))}: {detail}"
+    """And the command that helps, as it is to be typed, on a line of its own."""
+    told = detail.replace(" Next: ", "\n  next: ")
+    expected = f"{said.format(chr(34) + 'the 1000th prime' + chr(34))}: {told}"
     assert expected == await answer("use python to compute the 1000th prime", detail, error)
 
 

@@ -11,12 +11,19 @@ from fairlead_sandbox._plugin_operations import (
     revive_plugin,
     upgrade_plugin,
 )
-from fairlead_sandbox._upkeep import build_sandbox_image, check_sandbox, list_sandboxes, tidy_sandboxes
+from fairlead_sandbox._upkeep import (
+    build_sandbox_image,
+    check_sandbox,
+    erase_session_files,
+    list_sandboxes,
+    tidy_sandboxes,
+)
 
 __all__ = [
     "add_plugin",
     "build_sandbox_image",
     "check_sandbox",
+    "erase_session_files",
     "list_plugins",
     "list_sandboxes",
     "remove_plugin",

@@ -41,7 +41,7 @@ def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> Non
     if as_json:
         screen.json([_plain(plugin, enabled) for plugin in every])
         return
-    columns = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "API", "ISOLATION", "STAGE", "ENABLED", "PROBLEM")
+    columns = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "API", "FLOOR", "STAGE", "ENVIRONMENT", "ENABLED", "PROBLEM")
     table(screen, columns, [_row(plugin, enabled) for plugin in every])
 
 
@@ -54,10 +54,10 @@ def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> Non
 @config_options
 @json_option
 def show(name: str, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
-    """What the plugin NAME, or KIND/NAME, takes: its settings, secrets and hosts."""
+    """What the plugin NAME, KIND/NAME or DISTRIBUTION takes: its settings, secrets and hosts."""
     screen = Screen()
     every, enabled = _look(config_file, profile, screen)
-    found = [plugin for plugin in every if name in (plugin.name, f"{plugin.kind}/{plugin.name}")]
+    found = [plugin for plugin in every if name in (plugin.name, f"{plugin.kind}/{plugin.name}", plugin.distribution)]
     if not found:
         raise _not_found(name, every)
     if as_json:
@@ -95,6 +95,7 @@ def _plain(plugin: InstalledPlugin, enabled: Enabled | None) -> dict[str, Any]:
     return {
         **{name: getattr(plugin, name) for name in ("kind", "name", "distribution", "version", "problem")},
         "entry_point": plugin.value,
+        "site": plugin.site,
         "api": manifest.api if manifest else None,
         "isolation": manifest.isolation if manifest else None,
         "stage": manifest.stage if manifest else None,
@@ -109,7 +110,7 @@ def _row(plugin: InstalledPlugin, enabled: Enabled | None) -> tuple[str, ...]:
     plain = _plain(plugin, enabled)
     shown = {None: "?", True: "yes", False: "no"}[plain["enabled"]]
     names = ("kind", "name", "distribution", "version", "api", "isolation", "stage")
-    return (*(plain[name] or "-" for name in names), shown, plugin.problem)
+    return (*(plain[name] or "-" for name in names), "own" if plugin.site else "shared", shown, plugin.problem)
 
 
 def _settings(plugin: InstalledPlugin) -> dict[str, Any]:
@@ -129,8 +130,10 @@ def _print(screen: Screen, plugin: InstalledPlugin, enabled: Enabled | None) -> 
     if plugin.problem:
         screen.line(f"  problem: {escape(plugin.problem)}", "red")
     screen.line(f"  distribution: {escape(plugin.distribution)} {escape(plugin.version)} ({escape(plugin.value)})")
-    for name in ("api", "isolation", "stage"):
-        screen.line(f"  {name}: {escape(plain[name] or '-')}")
+    screen.line(f"  environment: {f'its own, in {escape(plugin.site)}' if plugin.site else 'that of Fairlead'}")
+    screen.line(f"  api: {escape(plain['api'] or '-')}")
+    screen.line(f"  isolation: {escape(plain['isolation'] or '-')} or stronger")
+    screen.line(f"  stage: {escape(plain['stage'] or '-')}")
     state = {None: "not known", True: f"yes, as {', '.join(plain['tables'])}", False: "no"}[plain["enabled"]]
     screen.line(f"  enabled: {escape(state)}")
     screen.line(f"  secrets: {escape(', '.join(plain['secrets']) or 'none')}")

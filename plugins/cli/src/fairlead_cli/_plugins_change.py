@@ -30,7 +30,7 @@ _STEPS = {
     "waiting": "Another process changes something; waiting",
     "building": "Building the project, with its own code",
     "resolving": "Choosing versions",
-    "installing": "Installing",
+    "installing": "Making the environment, which nothing uses yet",
     "checking": "Trying the new version in a process of its own",
 }
 
@@ -82,7 +82,7 @@ def add(
         find_links=find_links,
         no_index=no_index,
         allow_build=_allow_build(source, screen, yes=yes),
-        confirm=None if yes else partial(_confirm, screen),
+        confirm=None if yes else partial(_confirm, screen, f"fairlead plugins add {source} --yes"),
         watch=partial(_watch, screen),
     )
     if as_json:
@@ -134,7 +134,7 @@ def upgrade(
         find_links=find_links,
         no_index=no_index,
         allow_build=source is not None and _allow_build(source, screen, yes=yes),
-        confirm=None if yes else partial(_confirm_more, screen),
+        confirm=None if yes else partial(_confirm_more, screen, f"fairlead plugins upgrade {name} --yes"),
         watch=partial(_watch, screen),
     )
     if as_json:
@@ -167,7 +167,9 @@ def remove(name: str, config_file: str | None, profile: str | None, *, yes: bool
     """Remove the plugin NAME, which `fairlead plugins add` has put here, with its environment."""
     config, screen, offered = load(config_file, profile), Screen(), operations()
     found = [each for each in trio.run(offered.list_plugins, config) if _is_named(each, name)]
-    if not yes and not _ask(screen, f"Remove {escape(name)} with its environment?", "fairlead plugins remove --yes"):
+    if not yes and not _ask(
+        screen, f"Remove {escape(name)} with its environment?", f"fairlead plugins remove {name} --yes"
+    ):
         raise Refused("nothing was removed", next_step=f"fairlead plugins remove {name} --yes")
     done = _run(offered.remove_plugin, config, name, watch=partial(_watch, screen))
     points = {(point["kind"], point["name"]) for each in found for point in each["asks"]["plugins"]}
@@ -248,19 +250,19 @@ def _is_named(plugin: Mapping[str, Any], name: str) -> bool:
     )
 
 
-async def _confirm(screen: Screen, asks: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+async def _confirm(screen: Screen, instead: str, asks: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
     _show(screen, asks, before)
-    return _ask(
-        screen, "Put it into an environment of its own? It is not enabled by that.", "fairlead plugins add --yes"
-    )
+    return _ask(screen, "Keep it in an environment of its own? It is not enabled by that.", instead)
 
 
-async def _confirm_more(screen: Screen, asks: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+async def _confirm_more(
+    screen: Screen, instead: str, asks: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> bool:
     """Ask only where it wants more than the version in use."""
     if before is None or not list(_more(asks, before)):
         return True
     _show(screen, asks, before)
-    return _ask(screen, "It asks for more than before. Take it?", "fairlead plugins upgrade --yes")
+    return _ask(screen, "It asks for more than before. Take it?", instead)
 
 
 # -- showing

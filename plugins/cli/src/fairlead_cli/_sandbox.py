@@ -73,13 +73,16 @@ def ls(config_file: str | None, profile: str | None, *, as_json: bool) -> None:
 @config_options
 @json_option
 def gc(config_file: str | None, profile: str | None, *, as_json: bool) -> None:
-    """Remove containers that dead processes left, and copies of plugins that nobody uses any more."""
+    """Remove what dead processes left (containers, mounts, files of no session), and copies of plugins out of use."""
     screen = Screen()
     done = _run("tidy_sandboxes", load(config_file, profile))
     if as_json:
         screen.json(done)
         return
-    screen.line(f"Removed {len(done['containers'])} containers and {done['bundles']} copies of plugins.")
+    screen.line(
+        f"Removed {_count(len(done['containers']), 'container')}, {_count(done['unmounted'], 'mount')},"
+        f" {_count(done['workspaces'], 'workspace')} of no session and {_count(done['bundles'], 'bundle')} of plugins."
+    )
 
 
 @command.command("doctor", epilog=example("fairlead sandbox doctor"))
@@ -98,7 +101,7 @@ def doctor(ctx: click.Context, config_file: str | None, profile: str | None, *, 
         screen.json({"ok": ready, "findings": [attrs.asdict(each) for each in found]})
     for each in () if as_json else found:
         screen.line(f"{'ok ' if each.ok else 'no '}  {one_line(each.subject)}: {escape(each.detail)}")
-        if not each.ok and each.next_step:
+        if each.next_step:
             screen.line(f"     next: {escape(each.next_step)}", "dim")
     ctx.exit(0 if ready else 1)
 
@@ -116,7 +119,10 @@ def explain(tool: str, config_file: str | None, profile: str | None, *, as_json:
     if as_json:
         screen.json(found)
         return
-    screen.line(f"{escape(tool)}: runs at level {found['level']!r}, asks for {found['floor']!r} at least", "bold")
+    level = found["evidence"].get("level", found["level"])
+    screen.line(f"{escape(tool)}: runs at level {level!r}, asks for {found['floor']!r} at least", "bold")
+    if level != found["level"]:
+        screen.line("  no engine answers, and the configuration allows a process: isolation.fallback", "yellow")
     if found["problem"]:
         screen.line(f"  it cannot run now: {escape(found['problem'])}", "red")
         screen.line(f"  next: {escape(found['next_step'])}")
@@ -139,6 +145,10 @@ async def _place_of(app: App, tool: str) -> Mapping[str, Any]:
         return {**found, "evidence": dict(await worker.evidence())}
     except FairleadError as error:
         return {**found, "problem": error.problem, "next_step": error.next_step}
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _run(name: str, config: Config, **options: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from fairlead.errors import SessionNotFound
+from fairlead.errors import FairleadError, SessionNotFound
 from fairlead.wire import unstructure
 from fairlead_cli._audit import ENDS, Account, audit
 from fairlead_cli._failures import Refused
+from fairlead_cli._operations import operations
 from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
 from fairlead_cli._screen import Screen
 from fairlead_cli._tables import moment, table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fairlead import App
+    from fairlead.config import Config
 
 __all__ = ["command"]
 
@@ -194,7 +196,7 @@ def export(session: str, output: Path | None, config_file: str | None, profile: 
 @config_options
 @json_option
 def erase(session: str, config_file: str | None, profile: str | None, *, yes: bool, as_json: bool) -> None:
-    """Remove SESSION for good.
+    """Remove SESSION for good, with the files that tools have made in it.
 
     Its words are then in no file of the journal any more.
     """
@@ -210,7 +212,9 @@ def erase(session: str, config_file: str | None, profile: str | None, *, yes: bo
             return
 
     async def action(app: App) -> None:
-        if not await app.sessions.erase(session):
+        erased = await app.sessions.erase(session)
+        had_files = await _erase_files(load(config_file, profile), session)
+        if not (erased or had_files):
             problem = f"there is no session {session!r}"
             raise SessionNotFound(problem, session=session, next_step="fairlead sessions list")
 
@@ -219,3 +223,17 @@ def erase(session: str, config_file: str | None, profile: str | None, *, yes: bo
         screen.json({"session": session, "erased": True})
     else:
         screen.line(f"{session} is erased.")
+
+
+async def _erase_files(config: Config, session: str) -> bool:
+    """The files of isolated tools, which may be left from a try that failed. False where there are none."""
+    try:
+        erase_session_files = operations().erase_session_files
+    except Refused:  # nothing is installed that isolates
+        return False
+    try:
+        return bool(await erase_session_files(config, session))
+    except FairleadError as error:
+        problem = f"the words of {session!r} are erased, and its files are not: {error.problem}"
+        again = f"fairlead sessions erase {session} --yes"
+        raise Refused(problem, next_step=f"{error.next_step}; then: {again}" if error.next_step else again) from error

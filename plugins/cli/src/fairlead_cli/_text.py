@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["escape", "one_line", "show_arguments", "show_cost", "show_evidence", "with_subject"]
+__all__ = ["escape", "one_line", "show_arguments", "show_cost", "show_evidence", "split_next_step", "with_subject"]
 
 _JOINERS = "\u200c\u200d"
 """Persian and Indic words and joined emoji need them; between other characters they only hide things."""
@@ -77,11 +77,22 @@ def show_evidence(evidence: Mapping[str, Any]) -> str:
     if level not in _PLACES:
         return ""
     facts = [f"{name} {_short(evidence[name])}" for name in _FACTS if evidence.get(name) not in (None, "", [], {})]
+    if level == "process":
+        layers = [name for name in _LAYERS if evidence.get(name) not in (None, False, 0, "", "none")]
+        facts.append(f"behind {' + '.join(layers)}" if layers else "behind nothing but its limits")
     return one_line(": ".join(filter(None, (_PLACES[level], ", ".join(facts)))), 300)
 
 
+def split_next_step(text: str) -> tuple[str, str]:
+    """What went wrong, and the command that helps, where the text ends with one: ``... Next: fairlead doctor``."""
+    found = _NEXT.search(text)
+    return (text[: found.start()].rstrip(), found[1].strip()) if found else (text, "")
+
+
 _PLACES = {"process": "in a process", "container": "in a container", "kernel": "under a kernel of its own"}
-_FACTS = ("container", "pid", "image", "runtime", "network", "user", "layers")
+_FACTS = ("container", "pid", "image", "runtime", "network", "user")
+_LAYERS = ("bubblewrap", "seccomp", "landlock", "cgroup")
+_NEXT = re.compile(r"\s[Nn]ext: (\S[^\n]*)\Z")
 _ID = re.compile(r"(sha256:)?([0-9a-f]{12})[0-9a-f]{4,}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairlead import Audio, Data, File, Image, Message, Text
 from fairlead.wire import unstructure
-from fairlead_cli._text import escape, one_line, show_arguments, show_evidence
+from fairlead_cli._text import escape, one_line, show_arguments, show_evidence, split_next_step
 
 if TYPE_CHECKING:
     from fairlead import Draft, Outbound, Usage
@@ -100,7 +100,8 @@ class TextView(View):
     def _end(self, tool: Progress) -> None:
         if self._quiet:
             return
-        text = one_line(tool.detail, DETAIL_CHARS)
+        detail, step = (tool.detail, "") if tool.status == "done" else split_next_step(tool.detail)
+        text = one_line(detail, DETAIL_CHARS)
         end, style = (
             (f" → {text or 'done'}", "dim") if tool.status == "done" else (f" ✗ {text or tool.status}", "yellow")
         )
@@ -108,6 +109,8 @@ class TextView(View):
             self._screen.end_note(end, style)
         else:
             self._screen.note(_head(tool) + end, style)
+        if step:
+            self._screen.note(f"  next: {one_line(step, 300)}")
         if place := show_evidence(tool.evidence):
             self._screen.note(f"  ran {place}", "dim")
 

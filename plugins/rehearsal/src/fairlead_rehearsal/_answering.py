@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from fairlead import ToolResult, ToolSpec
@@ -25,6 +26,8 @@ FAILURES = {
     "skipped": "{tool} was skipped for {what}",
     "cancelled": "{tool} was cancelled for {what}",
 }
+_NEXT = re.compile(r"\s+[Nn]ext: (?=\S[^\n]*\Z)")
+"""Before the command that helps, with which a failure may end: it gets a line of its own, from which it is copied."""
 QUOTED = 80
 """Characters of somebody's words that are repeated in a sentence about them."""
 NAMED = 20
@@ -119,7 +122,7 @@ def _unanswered(wish: Wish, tools: Sequence[ToolSpec]) -> str:
 def _failure(wish: Wish, result: ToolResult) -> str:
     said = FAILURES.get(result.error, "{tool} ended with the error " + result.error + " for {what}")
     words = said.format(tool=result.tool, what=_what(wish))
-    detail = result.text.strip()
+    detail = _NEXT.sub("\n  next: ", result.text.strip())
     return _ended(f"{words}: {detail}" if detail else words)
 
 
