@@ -18,7 +18,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import trio
@@ -35,7 +35,7 @@ from sandbox_egress import running  # type: ignore[import-not-found]  # as above
 from sandbox_load import load_rows  # type: ignore[import-not-found]  # as above
 from sandbox_memory import memory_rows  # type: ignore[import-not-found]  # as above
 from sandbox_peers import Peers, peer_rows  # type: ignore[import-not-found]  # as above
-from sandbox_table import Act, Probe, print_machine, print_rows, take_turns  # type: ignore[import-not-found]  # as above
+from sandbox_table import Act, Probe, Row, print_machine, print_rows, take_turns  # type: ignore[import-not-found]  # as above
 from sandbox_verdicts import rows_of  # type: ignore[import-not-found]  # as above
 from sandbox_world import HEAVY, PLUGIN, BareFork, World, as_an_app  # type: ignore[import-not-found]  # as above
 
@@ -49,6 +49,7 @@ async def measure(world: World, given: argparse.Namespace) -> None:
     plain_environment, heavy_environment = world.environment(), world.environment(HEAVY + PLUGIN)
     every = max(given.rounds // given.starts, 1)
     growth, probe = Growth(), Probe()
+    rates: dict[str, float] = {}
     async with contextlib.AsyncExitStack() as stack:
         nursery = await stack.enter_async_context(trio.open_nursery())
         peers = Peers(given.cache, world.image) if given.peers else None
@@ -67,16 +68,23 @@ async def measure(world: World, given: argparse.Namespace) -> None:
         acts += peers.acts(every) if peers is not None else []
         found = await take_turns(acts, given.rounds)
         if peers is not None:
-            await peers.load()
+            await peers.load(rates)
         nursery.cancel_scope.cancel()
     for title, rows in rows_of(found, growth.most):
         print_rows(title, rows)
-    rate, rows = await load_rows(world, plain_environment, given.slices, given.seconds)
-    print_rows("Many callers", rows)
-    print_rows("Memory", await memory_rows(world, plain_environment, given.idle))
-    if peers is not None:
-        print_rows("Beside others", peer_rows(found, peers, rate))
+    await section("Many callers", load_rows(world, plain_environment, given.slices, given.seconds, rates))
+    await section("Memory", memory_rows(world, plain_environment, given.idle))
+    if given.peers:
+        print_rows("Beside others", peer_rows(found, rates))
     probe.print_trust(found)
+
+
+async def section(title: str, rows: Awaitable[Sequence[Row]]) -> None:
+    """Lines that take their own time. Where they fail, the others still count."""
+    try:
+        print_rows(title, await rows)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+        print(f"{title} failed: {error!r}\n", flush=True)
 
 
 async def main(given: argparse.Namespace) -> None:

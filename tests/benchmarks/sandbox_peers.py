@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -31,8 +31,6 @@ class Peers:
     def __init__(self, cache: Path, image: str) -> None:
         self._cache, self._image = cache, image
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self.rates: dict[str, float] = {}
-        """Calls in a second with many callers."""
 
     def start(self) -> None:
         """Make the environments that are not there, and start the programs."""
@@ -69,11 +67,11 @@ class Peers:
             for word in ("call", "start", "late")
         ]
 
-    async def load(self) -> None:
-        """Many callers, one package after the other."""
+    async def load(self, rates: dict[str, float]) -> None:
+        """Many callers, one package after the other: their calls in a second go to `rates`."""
         for name in PINS:
             try:
-                self.rates[name] = await self._asker(name, "load")()
+                rates[name] = await self._asker(name, "load")()
             except AssertionError as error:
                 print(f"{name} load failed: {error}")
 
@@ -109,8 +107,8 @@ def _ask(process: subprocess.Popen[str], word: str) -> float:
     raise AssertionError(f"it ended with status {process.wait()}")
 
 
-def peer_rows(figures: Figures, peers: Peers, rate: float) -> list[Row]:
-    """Each against ours; `rate`: our calls in a second with many callers."""
+def peer_rows(figures: Figures, rates: Mapping[str, float]) -> list[Row]:
+    """Each against ours; `rates`: calls in a second with many callers, ours under ``ours``."""
     rows = []
     for name in PINS:
         for word, ours, what in (("call", "call", "a call"), ("start", "answered", "from nothing to the first answer")):
@@ -119,7 +117,8 @@ def peer_rows(figures: Figures, peers: Peers, rate: float) -> list[Row]:
                 rows.append(Row(f"{name}, {what}", milliseconds(value), f"{value / unit:.1f} x ours"))
         if late := figures.get(f"{name} late"):
             rows.append(Row(f"{name}, late after a timeout, p95", milliseconds(quantile(late, 0.95))))
-        if name in peers.rates:
-            found = peers.rates[name]
-            rows.append(Row(f"{name}, calls of 32 callers", f"{found:.1f}/s", f"ours {rate / found:.1f} x as many"))
+        if name in rates and "ours" in rates:
+            rows.append(
+                Row(f"{name}, 32 callers", f"{rates[name]:.1f}/s", f"{rates['ours'] / rates[name]:.1f} x with ours")
+            )
     return rows
