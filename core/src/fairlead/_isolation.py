@@ -75,7 +75,5 @@ def find_isolator(config: Config, nursery: trio.Nursery, notice: Callable[..., N
         if entry.dist is not None and entry.dist.metadata["Name"] == PACKAGE:
             make: Callable[[Config, Any, Callable[..., None]], Isolator] = entry.load()
             return make(config, nursery, notice)
-    raise IsolationUnavailable(
-        f"nothing here can run code outside of this process: the package {PACKAGE} is not installed",
-        next_step=f"pip install {PACKAGE}",
-    )
+    problem = f"nothing here can run code outside of this process: the package {PACKAGE} is not installed"
+    raise IsolationUnavailable(problem, next_step=f"pip install {PACKAGE}")

@@ -96,6 +96,23 @@ def _resolve_references(resource: Resource[Any], resolver: Resolver[Any]) -> Non
         _resolve_references(inner, resolver.in_subresource(inner))
 
 
+def outline(schema: Any, level: int = 2) -> Any:
+    """Of a stranger's schema what is checked at once whatever it says: two levels, and words that cost nothing.
+
+    A pattern may take exponential time and hold the whole process, references may multiply, unique items are compared
+    each with each. Whoever runs the stranger's code checks the rest there.
+    """
+    if not level or not isinstance(schema, dict):
+        return schema is not False
+    found = {word: schema[word] for word in _CHEAP if word in schema}
+    inner = {name: outline(each, level - 1) for name, each in schema.get("properties", {}).items()}
+    is_open = schema.get("additionalProperties") is not False or "patternProperties" in schema
+    return {**found, "properties": inner, "additionalProperties": is_open}
+
+
+_CHEAP = ("type", "enum", "const", "required", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+
+
 def fault(validator: Validator, value: Any) -> tuple[str, str] | None:
     """The most telling fault as (JSON pointer, what was found and expected), or None."""
     if validator.is_valid(value):

@@ -160,9 +160,8 @@ class ScopedRecall(Recall):
     async def add(self, note: Note) -> Note:
         return await self._recall.add(evolve(note, scope=self._scope))
 
-    async def search(
-        self, scope: str, query: str, limit: int = 5
-    ) -> Sequence[Note]:  # the scope is not the tool's to choose
+    # The scope is not the tool's to choose.
+    async def search(self, scope: str, query: str, limit: int = 5) -> Sequence[Note]:
         return await self._recall.search(self._scope, query, limit)
 
     async def erase(self, scope: str, note: str | None = None) -> int:  # as above
@@ -230,12 +229,13 @@ class ToolRegistry:
             else:
                 try:
                     validator = _schemas.build_validator(spec.parameters)
+                    if worker.level != "host":  # what a stranger wrote must not keep this process busy
+                        validator = _schemas.build_validator(_schemas.outline(spec.parameters))
                 except SchemaError as error:
                     problem = f"its parameters are {error.problem}"
             if problem:
-                raise PluginLoadError(
-                    f"tool {spec.name!r} of {worker.name!r}: {problem}", plugin=f"tools/{worker.name}"
-                )
+                problem = f"tool {spec.name!r} of {worker.name!r}: {problem}"
+                raise PluginLoadError(problem, plugin=f"tools/{worker.name}")
             made.append(ToolEntry(spec, worker, validator, Origin("tool", spec.name)))
         self._entries.update({entry.spec.name: entry for entry in made})
         self._views.clear()
@@ -318,9 +318,8 @@ class ToolRegistry:
         others = tuple(part for part in parts if not isinstance(part, Text | Data))
         if len(whole) <= self._result_chars:
             return ToolResult(call.id, call.tool, stamp((Text(whole), *others), entry.origin), error), ""
-        tail = self._result_chars // 5
+        tail, cut = self._result_chars // 5, len(whole) - self._result_chars
         head = self._result_chars - tail
-        cut = len(whole) - head - tail
         text = f"{whole[:head]}\n[... {cut} characters left out ...]\n{whole[-tail:]}"
         return ToolResult(call.id, call.tool, stamp((Text(text), *others), entry.origin), error, cut), _kept(whole)
 

@@ -20,6 +20,7 @@ from fairlead import (
     Outbound,
     Principal,
     Review,
+    Text,
     ToolCall,
     ToolResult,
     ToolSpec,
@@ -30,6 +31,7 @@ from fairlead.types import Boundary
 from fairlead.wire import decode_event, encode_event, structure, unstructure
 from fairlead_sandbox.boundary import Call
 from fairlead_sandbox.guest._far import FarContext, FarInbox
+from fairlead_sandbox.inside._arguments import fault
 
 __all__ = ["facts_of", "operation_of"]
 
@@ -108,7 +110,13 @@ def _sendable(call: ToolCall) -> ToolCall:
 
 class _Tool(_Served):
     async def call(self, args: dict[str, Any], call: Call) -> Any:
-        result = await self.worker.call(structure(args["call"], ToolCall), FarContext(args, call))
+        wanted = structure(args["call"], ToolCall)
+        asked = next((spec.parameters for spec in self.worker.specs() if spec.name == wanted.tool), True)
+        if wrong := fault(asked, wanted.arguments):
+            return unstructure(
+                ToolResult(wanted.id, wanted.tool, (Text(f"The call was not made: {wrong}"),), "invalid")
+            )
+        result = await self.worker.call(wanted, FarContext(args, call))
         return result if isinstance(result, str) else unstructure(result)
 
 

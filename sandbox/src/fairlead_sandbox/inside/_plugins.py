@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ._arguments import prepare
+
 __all__ = ["PluginFailed", "Plugins"]
 
 SHOWN = 2_000
@@ -59,7 +61,10 @@ class Plugins:
         for table, workers in self.workers.items():
             try:
                 for index, worker in enumerate(workers):
-                    specs = [unstructure(spec) | {"effect": spec.effect} for spec in worker.specs()]
+                    tools = worker.specs()
+                    for spec in tools:
+                        prepare(spec.parameters)
+                    specs = [unstructure(spec) | {"effect": spec.effect} for spec in tools]
                     found.append({"table": table, "worker": index, "name": worker.name, "specs": specs})
             except BaseException as error:
                 raise PluginFailed(table, error) from error

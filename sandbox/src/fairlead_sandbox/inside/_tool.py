@@ -15,6 +15,7 @@ from fairlead.errors import FairleadError, ToolError
 from fairlead.memory import Note, Recall
 from fairlead.wire import structure, unstructure
 
+from ._arguments import fault
 from ._frames import FrameReader, encode
 
 __all__ = ["run_tool", "warm_up"]
@@ -54,12 +55,20 @@ async def _run(link: _Link, plugins: Any, obey: Callable[[Mapping[str, Any]], No
         if not 0 <= order["worker"] < len(workers):
             raise ToolError(f"no worker {order['worker']} in the table {order['table']!r}")
         call = ToolCall(order["id"], order["tool"], order["arguments"])
+        worker = workers[order["worker"]]
         with link.scope:
-            result = await workers[order["worker"]].call(call, _Context(order, link))
+            result = _refused(worker, call) or await worker.call(call, _Context(order, link))
         nursery.cancel_scope.cancel()
     if link.scope.cancelled_caught:
         raise ToolError("it was cancelled")
     return result, order
+
+
+def _refused(worker: Tool, call: ToolCall) -> ToolResult | None:
+    """Where the arguments are not what the tool has asked for."""
+    asked = next((spec.parameters for spec in worker.specs() if spec.name == call.tool), True)
+    wrong = fault(asked, call.arguments)
+    return ToolResult(call.id, call.tool, (Text(f"The call was not made: {wrong}"),), "invalid") if wrong else None
 
 
 async def warm_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any, TypeVar
 
 from fairlead import (
@@ -30,6 +31,11 @@ __all__ = ["parsed", "parsed_delta", "parsed_list", "parsed_record", "plain"]
 
 T = TypeVar("T")
 
+_SPECS_CHARS = 512 * 1024
+"""Of JSON. Every model call carries it, and the host's time for checking it grows with it."""
+_TYPES = 7
+"""JSON has no more."""
+_AUTHORS = "tell the plugin's authors"
 _SHOWN = 300
 """Characters of a validator's message: it repeats the value, which may be large."""
 _NAMES: dict[Any, str] = {
@@ -68,7 +74,7 @@ def parsed(raw: Any, cls: type[T]) -> T:
         fault = next(validator.iter_errors(raw))
         path = "".join(f"/{step}" for step in fault.absolute_path)
         problem = f"the plugin gave no {name}: at {path or '/'}: {fault.message[:_SHOWN]}"
-        raise SchemaError(problem, schema="boundary", path=path, next_step="tell the plugin's authors")
+        raise SchemaError(problem, schema="boundary", path=path, next_step=_AUTHORS)
     return structure(raw, cls)
 
 
@@ -76,7 +82,25 @@ def parsed_list(raw: Any, cls: type[T], most: int) -> list[T]:
     """A list of at most `most` objects of that class. `SchemaError`: it is none."""
     if type(raw) is not list or len(raw) > most:
         raise _unexpected(raw, f"a list of at most {most} objects")
+    if cls is ToolSpec and (problem := _expensive(raw)):
+        raise SchemaError(f"the plugin's tools are refused: {problem}", schema="boundary", next_step=_AUTHORS)
     return [parsed(each, cls) for each in raw]
+
+
+def _expensive(specs: list[Any]) -> str:
+    """Why the host will not even check them: validators compare the names of types each with each."""
+    if (size := len(json.dumps(specs))) > _SPECS_CHARS:
+        return f"they have {size} characters of JSON, at most {_SPECS_CHARS} are taken"
+    left = [*specs]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            if isinstance(types := each.get("type"), list) and len(types) > _TYPES:
+                return f"found a list of {len(types)} types"
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return ""
 
 
 def parsed_delta(raw: Any) -> Delta:
@@ -109,4 +133,4 @@ def plain(raw: Any, kind: type[T], what: str) -> T:
 
 def _unexpected(raw: Any, what: str) -> SchemaError:
     problem = f"the plugin gave {str(raw)[:_SHOWN]!r}, expected {what}"
-    return SchemaError(problem, schema="boundary", next_step="tell the plugin's authors")
+    return SchemaError(problem, schema="boundary", next_step=_AUTHORS)
