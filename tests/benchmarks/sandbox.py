@@ -4,7 +4,8 @@
 
 It needs a Docker Engine with the base image (``fairlead sandbox build``), openssl, and a few minutes; ``--quick`` takes
 less than one. Everything is done in turn, round by round, so that a slow moment of the machine meets all of it; what
-counts are ratios of medians. L0, the unit, is ``os.fork`` with ``os.waitpid`` in a small process.
+counts are ratios of medians. Behind the verdict stands the same for the quickest tenth of the rounds, which a busy
+machine spoils less. L0, the unit, is ``os.fork`` with ``os.waitpid`` in a small process.
 
 A call finds the process ready that was forked for it; *right after another* it waits for the fork. The heavy plugin
 imports ten large modules, once. ``--peers`` puts other packages for the same work beside it, each in an environment of
