@@ -19,6 +19,8 @@ __all__ = ["AttachedStream", "PendingExit", "attach", "watch_exit"]
 
 HEAD_BYTES = 16 * 1024
 RECEIVE_BYTES = 64 * 1024
+ANSWER_SECONDS = 20.0
+"""For the head of an answer: an engine that hangs takes every question and says nothing."""
 STDOUT, STDERR = 1, 2
 FRAME_HEAD = 8
 """A byte for the stream, three of zero, four for the length (Docker Engine API, "Stream format" of attach)."""
@@ -36,10 +38,15 @@ async def _request(path: str, target: str, *, upgrade: bool) -> tuple[trio.Socke
         wish = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else ""
         # Without an upgrade HTTP/1.0: the answer is then neither in chunks nor followed by another.
         version = "1.1" if upgrade else "1.0"
-        await stream.send_all(
-            f"POST {target} HTTP/{version}\r\nHost: docker\r\n{wish}Content-Length: 0\r\n\r\n".encode()
-        )
-        return stream, await _answer(stream, target)
+        with trio.fail_after(ANSWER_SECONDS):
+            await stream.send_all(
+                f"POST {target} HTTP/{version}\r\nHost: docker\r\n{wish}Content-Length: 0\r\n\r\n".encode()
+            )
+            return stream, await _answer(stream, target)
+    except trio.TooSlowError:
+        await trio.aclose_forcefully(stream)
+        problem = f"the engine gives no answer to {target.partition('?')[0]} in {ANSWER_SECONDS:g} s"
+        raise EngineUnavailable(problem, next_step="fairlead sandbox doctor", floor="container") from None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["open_engine"]
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+PING_SECONDS = 5.0
+"""In which an engine says that it is there; one with much to do takes milliseconds."""
 
 
 @contextlib.asynccontextmanager
@@ -69,11 +71,17 @@ def _connect(address: str, path: str, seconds: float) -> tuple[APIClient, Engine
 
 
 def _knock(path: str, seconds: float) -> None:
-    """The SDK loses its own socket where nobody answers."""
+    """Whether somebody is there and answers: the SDK loses its own socket where nobody does.
+
+    An engine that hangs takes connections and says nothing. Whoever calls a tool then should not wait for as long as an
+    answer may take that is work.
+    """
     with socket.socket(socket.AF_UNIX) as knock:
-        knock.settimeout(seconds)
+        knock.settimeout(min(seconds, PING_SECONDS))
         try:
             knock.connect(path)
+            knock.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            knock.recv(1)
         except OSError as error:
             mend = mending(error)
             problem = f"no Docker Engine answers at {path}: {error.strerror or error}"

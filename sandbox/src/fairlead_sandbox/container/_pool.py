@@ -275,7 +275,11 @@ class Pool(Generic[T]):
                 self._busy[key] -= 1
             self._dispatch()
         if not made:
-            raise self._exhausted(key)
+            raise PoolExhausted(
+                f"a sandbox for {key.plugins!r} was not made in time: the machine is busy, or the engine hangs",
+                next_step="fairlead sandbox doctor",
+                floor="container",
+            )
         return _Member(value, key.plugins, key.tenant, trio.current_time())  # type: ignore[arg-type]  # it was made
 
     async def _is_usable(self, key: PoolKey, member: _Member[T]) -> bool:
