@@ -11,7 +11,7 @@ import trio
 
 from fairlead import Secret
 from fairlead.config import Config, PluginConfig
-from fairlead.errors import PluginLoadError
+from fairlead.errors import FairleadError, PluginLoadError
 from fairlead_sandbox.boundary import Peer
 from fairlead_sandbox.environments import Environment, PluginAsks, asks_in
 from fairlead_sandbox.guest import guest_command
@@ -80,5 +80,7 @@ async def _describe(hello: dict[str, Any], environment: Environment, work: Path)
             with trio.CancelScope(shield=True):
                 await running.kill()
             nursery.cancel_scope.cancel()
+    if isinstance(fault, FairleadError):
+        fault.next_step = ""  # it is for who runs the plugin; here the version before stays in use
     if fault is not None:
         raise fault
