@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +15,7 @@ from attrs import fields, frozen
 
 import fairlead_sandbox.inside
 from fairlead.config import Config
-from fairlead_sandbox.container import ContainerLimits, PoolLimits
+from fairlead_sandbox.container import ContainerLimits, Instance, PoolLimits
 from fairlead_sandbox.process import ProcessLimits
 
 __all__ = ["INSIDE", "PROJECT", "Places", "Walls"]
@@ -56,7 +59,9 @@ class Walls:
 
     @property
     def of_containers(self) -> ContainerLimits:
-        return ContainerLimits(memory_bytes=self.memory_mb * _MB, cpus=self.cpus, pids=self.pids)
+        # The engine refuses more than the machine has.
+        cpus = min(self.cpus, float(os.cpu_count() or 1))
+        return ContainerLimits(memory_bytes=self.memory_mb * _MB, cpus=cpus, pids=self.pids)
 
     @property
     def of_processes(self) -> ProcessLimits:
@@ -84,7 +89,7 @@ class Places:
     @classmethod
     def of(cls, config: Config) -> Places:
         """Nothing is made yet."""
-        run = Path(tempfile.gettempdir()).resolve() / f"fairlead-{secrets.token_hex(6)}"
+        run = Path(tempfile.gettempdir()).resolve() / f"fairlead-{Instance.current().name}-{secrets.token_hex(6)}"
         return cls(config.data_dir.expanduser().resolve(), run)
 
     @property
@@ -120,5 +125,18 @@ class Places:
     def prepare(self) -> None:
         for place in (self.cache, self.states, self.work, self.volumes):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(self.run.parent)
         self.run.mkdir(mode=0o700)
         self.run.chmod(0o711)  # guests of other users go through it to their own sockets
+
+
+_RUN = re.compile(r"fairlead-(?P<instance>.+)-[0-9a-f]{12}")
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed hosts left of their sockets."""
+    for place in directory.glob("fairlead-*"):
+        found = _RUN.fullmatch(place.name)
+        maker = Instance.parse(found["instance"], Instance.current().boot) if found else None
+        if maker is not None and maker.life() == "dead" and place.stat().st_uid == os.geteuid():
+            shutil.rmtree(place, ignore_errors=True)

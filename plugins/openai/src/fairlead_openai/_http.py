@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -81,18 +82,29 @@ class Server:
         parts = urlsplit(self.base_url)
         return f"{parts.hostname or '?'}:{parts.port}" if parts.port else parts.hostname or "?"
 
+    @property
+    def way_out(self) -> str:
+        """The base of requests: the server's own, or where this plugin runs isolated, that of its way out.
+
+        There the host makes the connection, and puts the key in the place of its handle.
+        """
+        egress = os.environ.get("FAIRLEAD_EGRESS", "")
+        scheme, _, rest = self.base_url.partition("://")
+        return f"{egress}/{scheme}/{rest}" if egress.startswith("http://127.0.0.1:") else self.base_url
+
     def client(self) -> httpx2.AsyncClient:
         """A pool without a limit of its own: the lanes of the core set how much runs at once."""
         import httpx2  # noqa: PLC0415  # 100 ms that listing the plugins must not pay for
 
+        base_url = self.way_out
         return httpx2.AsyncClient(
-            base_url=self.base_url.rstrip("/") + "/",
+            base_url=base_url.rstrip("/") + "/",
             timeout=httpx2.Timeout(self.read_seconds, connect=self.connect_seconds),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
             # Without https there is nothing to verify, and reading the authorities takes 100 ms.
-            verify=self.base_url.startswith("https:"),
+            verify=base_url.startswith("https:"),
             # A server on this machine is never reached through a proxy.
-            trust_env=urlsplit(self.base_url).hostname not in LOOPBACK,
+            trust_env=urlsplit(base_url).hostname not in LOOPBACK,
         )
 
 

@@ -14,6 +14,7 @@ from fairlead_sandbox.container._engine import Engine
 from fairlead_sandbox.container._evidence import Evidence
 from fairlead_sandbox.container._facts import EngineFacts
 from fairlead_sandbox.container._hijack import AttachedStream
+from fairlead_sandbox.container._instance import Instance
 from fairlead_sandbox.container._open import open_engine
 from fairlead_sandbox.container._options import check_creation, check_options
 from fairlead_sandbox.container._orphans import Listing, collect_garbage, list_containers
@@ -31,6 +32,7 @@ __all__ = [
     "Engine",
     "EngineFacts",
     "Evidence",
+    "Instance",
     "Lease",
     "Listing",
     "Measure",

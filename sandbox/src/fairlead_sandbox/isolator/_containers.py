@@ -21,7 +21,6 @@ from fairlead_sandbox.container import (
     Pool,
     Workspace,
     Workspaces,
-    collect_garbage,
     open_engine,
 )
 from fairlead_sandbox.environments import Environment
@@ -66,6 +65,8 @@ class Sandbox:
     volume: Workspace
     owned: bool
     """Somebody's files are in the volume."""
+    full: str = ""
+    """In words, where the files are larger than allowed."""
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     """Of what it needs on the host: its way out."""
 
@@ -89,6 +90,7 @@ class Containers:
         self.image: Image
         self.pool: Pool[Sandbox]
         self.volumes: Volumes
+        self._workspaces: Workspaces
 
     def plan(self, plan: Plan) -> None:
         """Say how a table's sandboxes are made, before the first one is wanted."""
@@ -107,10 +109,9 @@ class Containers:
                 roots = [*self._places.roots]
                 self.engine = await stack.enter_async_context(open_engine(project=PROJECT, roots=roots))
                 self.image = await find_image(self.engine, *filter(None, [self._walls.image]))
-                await collect_garbage(self.engine)
-                workspaces = Workspaces(self._places.volumes, self.engine, image=self.image.id)
-                stack.push_async_callback(workspaces.aclose)
-                self.volumes = Volumes(workspaces, self._index, self._walls.workspace_mb * 1_000_000)
+                volumes = Workspaces(self._places.volumes, self.engine, image=self.image.id)
+                self._workspaces = await stack.enter_async_context(volumes)
+                self.volumes = Volumes(self._workspaces, self._index, self._walls.workspace_mb * 1_000_000)
                 self.pool = Pool(self._make, self._end, usable=self._usable, limits=self._walls.of_pool)
                 async with trio.open_nursery() as nursery:
                     self._scope = nursery.cancel_scope
@@ -242,6 +243,18 @@ class Containers:
             record="/record",
             egress=f"/egress/{way.name}" if way is not None else None,
         )
+
+    async def overfull(self, sandbox: Sandbox) -> str:
+        """What is wrong with the size of the sandbox's files, in words; empty where they fit.
+
+        Where the kernel keeps the quota, nothing can be; elsewhere it is looked at after the fact.
+        """
+        if sandbox.volume.guarantee == "hard":
+            return ""
+        found = await self._workspaces.measure(sandbox.volume)
+        if not found.exceeded:
+            return ""
+        return f"the files of this session are {found.used_bytes} bytes, and {found.quota_bytes} are allowed"
 
     async def _usable(self, sandbox: Sandbox) -> bool:
         return sandbox.runner.usable and not sandbox.container.ended

@@ -77,9 +77,12 @@ class SandboxedTool(Tool):
             async with self._containers.pool.acquire(key, seconds=self._walls.wait_seconds) as lease:
                 self._own(lease.value, context.session)
                 proof = lease.value.evidence
+                if spec.effect != "read" and lease.value.full and not _frees(call):
+                    raise ToolError(f"The call was not made: {lease.value.full}. {FREE}")
                 outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
+                lease.value.full = await self._containers.overfull(lease.value) if spec.effect != "read" else ""
                 return result_from(call, spec, outcome, proof)
         except FairleadError as error:
             if proof is None:  # what never began had no effect
@@ -114,6 +117,15 @@ class SandboxedTool(Tool):
                 processes=max(8, self._walls.pids // 2),
             ),
         )
+
+
+FREE = "Remove files with a command that begins with 'rm ', and go on then."
+
+
+def _frees(call: ToolCall) -> bool:
+    """Whether a call is one that makes room: whoever is over the limit must have a way back."""
+    command = call.arguments.get("command") if isinstance(call.arguments, dict) else None
+    return isinstance(command, str) and command.lstrip().startswith("rm ")
 
 
 class _Watcher(Watch):
