@@ -16,7 +16,7 @@ from attrs import frozen
 
 from fairlead_sandbox.container import Listing, list_containers, open_engine
 
-__all__ = ["Belongings", "containers_of", "inspected", "within"]
+__all__ = ["Belongings", "containers_of", "descendants", "inspected", "lives", "within"]
 
 
 def containers_of(pid: int) -> list[Listing]:
@@ -68,7 +68,7 @@ class Belongings:
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return cls(
             frozenset(each.id for each in containers_of(os.getpid())),
-            frozenset(_descendants(os.getpid())),
+            frozenset(descendants(os.getpid())),
             frozenset(each.name for each in threading.enumerate() if not each.name.startswith("Trio thread")),
             len(list(Path("/proc/self/fd").iterdir())),
             frozenset(place for place in mounts if place.startswith(f"{data}/")),
@@ -88,7 +88,8 @@ class Belongings:
         return {name: value for name, value in found.items() if value}
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes below one."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -97,3 +98,11 @@ def _descendants(pid: int) -> list[int]:
     for each in found:
         found += [child for child, parent in parents.items() if parent == each]
     return found[1:]
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and not only waits to be buried by its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -40,10 +42,10 @@ class Ledger(Tool):
     async def call(self, call, context):
         if call.tool == "entries":
             try:
-                return str(len(open("/work/ledger").readlines()))
+                return str(len(open("ledger").readlines()))
             except FileNotFoundError:
                 return "0"
-        with open("/work/ledger", "a") as file:
+        with open("ledger", "a") as file:
             file.write("entry\\n")
         print("entered", flush=True)
         time.sleep(call.arguments["seconds"])
@@ -54,9 +56,19 @@ class Ledger(Tool):
 def fairlead_tools(settings):
     return [Ledger()]
 """
+TOOLS = [
+    {
+        "name": "enter",
+        "description": "Writes a line.",
+        "parameters": {"type": "object", "properties": {"seconds": {"type": "number"}}},
+        "effect": "once",
+        "timeout": 30.0,
+    },
+    {"name": "entries", "description": "Counts the lines.", "parameters": {"type": "object"}, "effect": "read"},
+]
 FILES = {
     "acme_ledger/__init__.py": SOURCE,
-    "acme_ledger/fairlead-plugin.json": '{"api": "1.0", "mounts": ["workspace"]}',
+    "acme_ledger/fairlead-plugin.json": json.dumps({"api": "1.0", "mounts": ["workspace"], "tools": TOOLS}),
 }
 
 
@@ -77,14 +89,15 @@ class DyingMemory(SqliteMemory):
         journal.append = append_or_die  # type: ignore[method-assign]  # this one object dies
 
 
-async def main(data: Path, order: str, *, dies: bool) -> None:
+async def main(data: Path, order: str, isolation: Mapping[str, Any], *, dies: bool) -> None:
     """Ask the model that does what it is told."""
     memory = (DyingMemory if dies else SqliteMemory)(Settings("sqlite", {}, data))
-    config = configure(data, PluginConfig("tools", NAME))
+    config = configure(data, PluginConfig("tools", NAME), **isolation)
     providers = [ScriptedProvider([obey], repeat=True)]
     async with fairlead.open(config, providers=providers, memories=[memory]) as app:
         await app.ask(order, session="s")
 
 
 if __name__ == "__main__":
-    trio.run(lambda: main(Path(sys.argv[1]), sys.argv[2], dies=sys.argv[3:] == ["dies"]))
+    _, where, what, table, *options = sys.argv
+    trio.run(lambda: main(Path(where), what, json.loads(table), dies=options == ["dies"]))

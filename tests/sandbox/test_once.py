@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,12 +22,15 @@ from fairlead.testing import CapturingChannel, RecordingObserver, ScriptedProvid
 from fairlead_sqlite import SqliteMemory
 
 from ..workspace import ROOT
-from .engine import containers_of, within
+from .engine import containers_of, descendants, lives, within
 from .hosted import configure, obey
 from .installed import install
 from .ledger import FILES, NAME
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker", "root")]
+CONTAINER: Mapping[str, Any] = {}
+PROCESS: Mapping[str, Any] = {"fallback": "process"}
+NOWHERE = {"DOCKER_HOST": "unix:///nonexistent"}
 SECONDS = 30.0
 
 
@@ -37,15 +41,18 @@ def _ledger(packages: Path) -> None:
 
 def entries(data: Path) -> int:
     """Lines in the ledger, as the host finds them."""
-    return sum(len(file.read_text().splitlines()) for file in data.glob("workspaces/*/work/files/ledger"))
+    ledgers = [*data.glob("workspaces/*/work/files/ledger"), *data.glob(f"work/tools-{NAME}.sessions/*/ledger")]
+    return sum(len(file.read_text().splitlines()) for file in ledgers)
 
 
 @contextmanager
-def victim(packages: Path, data: Path, seconds: float, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def victim(
+    packages: Path, data: Path, seconds: float, isolation: Mapping[str, Any], *options: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A host in a process of its own, in the middle of a call that takes so long."""
     order = json.dumps({"tool": "enter", "arguments": {"seconds": seconds}})
-    command = [sys.executable, "-m", "tests.sandbox.ledger", str(data), order, *options]
-    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    command = [sys.executable, "-m", "tests.sandbox.ledger", str(data), order, json.dumps(isolation), *options]
+    environment = {**os.environ, "PYTHONPATH": str(packages), **(NOWHERE if isolation else {})}
     with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
         try:
             yield process
@@ -53,13 +60,13 @@ def victim(packages: Path, data: Path, seconds: float, *options: str) -> Iterato
             process.kill()
 
 
-def finish(data: Path) -> Sequence[ToolResult]:
+def finish(data: Path, isolation: Mapping[str, Any] = CONTAINER) -> Sequence[ToolResult]:
     """The next process takes over what the dead one left; the results of its calls."""
 
     async def main() -> Sequence[ToolResult]:
         seen = RecordingObserver()
         async with fairlead.open(
-            configure(data, PluginConfig("tools", NAME)),
+            configure(data, PluginConfig("tools", NAME), **isolation),
             providers=[ScriptedProvider([obey], repeat=True)],
             memories=[SqliteMemory(Settings("sqlite", {}, data))],
             channels=[CapturingChannel()],
@@ -80,7 +87,7 @@ def finish(data: Path) -> Sequence[ToolResult]:
 def test_recorded_result_is_given_again_and_nothing_happens_twice(packages: Path, tmp_path: Path) -> None:
     """Killed after the effect, before the journal had the result: the next process gets it from the record."""
     data = tmp_path / "data"
-    with victim(packages, data, 0.0, "dies") as host:
+    with victim(packages, data, 0.0, CONTAINER, "dies") as host:
         assert -9 == host.wait(SECONDS)
     entered, counted = finish(data)
     assert ("", "written", True) == (entered.error, entered.text, entered.evidence.get("repeated")), entered
@@ -90,7 +97,7 @@ def test_recorded_result_is_given_again_and_nothing_happens_twice(packages: Path
 def test_call_that_did_not_end_is_unknown_and_not_repeated(packages: Path, tmp_path: Path) -> None:
     """Killed while the tool sleeps behind its effect; the container is gone within a second."""
     data = tmp_path / "data"
-    with victim(packages, data, 20.0) as host:
+    with victim(packages, data, 20.0, CONTAINER) as host:
         assert within(SECONDS, lambda: entries(data))
         assert containers_of(host.pid)
         host.kill()
@@ -100,3 +107,28 @@ def test_call_that_did_not_end_is_unknown_and_not_repeated(packages: Path, tmp_p
     assert "unknown" == entered.error, entered
     assert "not known" in entered.text
     assert ("", "1") == (counted.error, counted.text)
+
+
+def test_process_in_the_place_of_a_container_repeats_nothing(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps no record, so the call is unknown; the plugin's process is gone with the host."""
+    data = tmp_path / "data"
+    with victim(packages, data, 0.0, PROCESS, "dies") as host:
+        assert -9 == host.wait(SECONDS)
+    monkeypatch.setenv(*next(iter(NOWHERE.items())))
+    entered, counted = finish(data, PROCESS)
+    assert "unknown" == entered.error, entered
+    assert ("", "1", "process") == (counted.error, counted.text, counted.evidence["level"])
+
+
+def test_killed_host_leaves_no_plugin_process(packages: Path, tmp_path: Path) -> None:
+    """In the middle of a call that blocks: within a second its whole tree is gone."""
+    data = tmp_path / "data"
+    with victim(packages, data, 20.0, PROCESS) as host:
+        assert within(SECONDS, lambda: entries(data))
+        processes = descendants(host.pid)
+        assert processes
+        host.kill()
+        host.wait(SECONDS)
+        assert within(1.0, lambda: not any(lives(pid) for pid in processes))
