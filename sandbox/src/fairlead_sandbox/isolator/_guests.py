@@ -116,6 +116,7 @@ class Guests:
         subject = f"{table.kind}/{table.name}"
         handles = Handles(table.hosts)
         options = handles.options(assignment.settings.options)
+        handles.tell(subject, self.notice)
         work = self.work_of(table, session)
         async with trio.open_nursery() as nursery:
             ways = await self._open_ways(nursery, subject, table, handles)

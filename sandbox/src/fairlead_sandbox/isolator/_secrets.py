@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -25,6 +25,15 @@ class Handles:
     def options(self, options: Mapping[str, Any]) -> Any:
         """The options as plain JSON, with a handle for each secret."""
         return options_for_guest(options, self._handle)
+
+    def tell(self, subject: str, notice: Callable[..., None]) -> None:
+        """Warn where a secret can never be used: its handle is replaced on the way to granted hosts, and there are none."""
+        if self.grants and not self.hosts:
+            table = subject.replace("/", ".")
+            text = (
+                "it runs isolated, so it has a handle for its secret, which counts on the way to granted hosts only; "
+            )
+            notice(subject, f"{text}none is granted (next: write hosts = [...] into [{table}])")
 
     def _handle(self, secret: Secret) -> str:
         handle = new_handle()

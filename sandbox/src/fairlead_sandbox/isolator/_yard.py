@@ -34,6 +34,7 @@ class Yard:
 
     def __init__(self, config: Config, nursery: trio.Nursery, notice: Callable[..., None]) -> None:
         self._seconds = config.limits.tool_seconds
+        self._notice = notice
         self._walls = Walls.read(config.isolation)
         self._places = Places.of(config)
         self._containers = Containers(self._walls, self._places, nursery, notice)
@@ -124,6 +125,7 @@ class Yard:
         handles = Handles(table.hosts)
         options = handles.options(assignment.settings.options)
         subject = f"{table.kind}/{table.name}"
+        handles.tell(subject, self._notice)
 
         async def open_way(nursery: trio.Nursery) -> Path | None:
             return await self._ways.open(nursery, subject, table.hosts, handles.grants)
