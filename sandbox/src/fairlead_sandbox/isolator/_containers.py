@@ -95,6 +95,8 @@ class Containers:
     def plan(self, plan: Plan) -> None:
         """Say how a table's sandboxes are made, before the first one is wanted."""
         self._plans[plan.table.name] = plan
+        if self._scope is not None and self._walls.warm:
+            self.pool.keep_warm(plan.table.name, self._walls.warm)
 
     async def ready(self) -> None:
         """Open the engine, where it is not open. `EngineUnavailable`, `ImageMissing`; asked again, it tries again."""
@@ -261,9 +263,11 @@ class Containers:
 
     async def _end(self, sandbox: Sandbox) -> None:
         sandbox.runner.usable = False
-        await sandbox.container.aclose()
-        sandbox.scope.cancel()
-        await self.volumes.leave(sandbox.volume, keep=sandbox.owned)
+        try:
+            await sandbox.container.aclose()
+        finally:
+            sandbox.scope.cancel()
+            await self.volumes.leave(sandbox.volume, keep=sandbox.owned)
 
     def figures(self) -> Mapping[str, float]:
         """Of the pool; empty before the first sandbox was wanted."""

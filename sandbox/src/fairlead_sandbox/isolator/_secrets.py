@@ -27,7 +27,7 @@ class Handles:
         return options_for_guest(options, self._handle)
 
     def tell(self, subject: str, notice: Callable[..., None]) -> None:
-        """Warn where a secret can never be used: its handle is replaced on the way to granted hosts, and there are none."""
+        """Warn where a secret can never be used: handles count on the way to granted hosts, and there are none."""
         if self.grants and not self.hosts:
             table = subject.replace("/", ".")
             text = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fairlead.memory import Note
 from fairlead.types import Isolation
 from fairlead.wire import loads, structure, unstructure
 from fairlead_sandbox._places import Walls
-from fairlead_sandbox.container import PoolKey
+from fairlead_sandbox.container import Lease, PoolKey
 from fairlead_sandbox.isolator._containers import Containers, Plan, Sandbox
 from fairlead_sandbox.isolator._results import failure, kept, result_from
 from fairlead_sandbox.remote._data import parsed, parsed_list
@@ -73,30 +74,36 @@ class SandboxedTool(Tool):
         """Of the sandbox in which it began."""
         try:
             await self._containers.ready()
-            key = PoolKey(self._plan.table.name, context.session, warm=not self._has_files(context.session))
-            async with self._containers.pool.acquire(key, seconds=self._walls.wait_seconds) as lease:
-                self._own(lease.value, context.session)
+            async with self._leased(context.session) as lease:
                 proof = lease.value.evidence
                 if spec.effect != "read" and lease.value.full and not _frees(call):
                     raise ToolError(f"The call was not made: {lease.value.full}. {FREE}")
                 outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
-                lease.value.full = await self._containers.overfull(lease.value) if spec.effect != "read" else ""
+                if spec.effect != "read":
+                    lease.value.full = await self._containers.overfull(lease.value)
                 return result_from(call, spec, outcome, proof)
         except FairleadError as error:
             if proof is None:  # what never began had no effect
                 return failure(call, evolve(spec, effect="read"), error)
             return evolve(failure(call, spec, error), evidence=kept(proof))
 
-    def _has_files(self, session: str) -> bool:
-        return self._containers.volumes.known(self._plan.owner(session))
-
-    def _own(self, sandbox: Sandbox, session: str) -> None:
-        """A warm one becomes the session's with its first call, and its empty files the session's files."""
-        if not sandbox.owned:
-            self._containers.volumes.assign(sandbox.volume, self._plan.owner(session))
-            sandbox.owned = True
+    @asynccontextmanager
+    async def _leased(self, session: str) -> AsyncIterator[Lease[Sandbox]]:
+        """A sandbox with the session's files. A warm one has files of its own, for a session that has none."""
+        owner, volumes = self._plan.owner(session), self._containers.volumes
+        while True:
+            key = PoolKey(self._plan.table.name, session, warm=not volumes.known(owner))
+            async with self._containers.pool.acquire(key, seconds=self._walls.wait_seconds) as lease:
+                if not lease.value.owned and volumes.known(owner):
+                    lease.spoil()  # meanwhile a call of another table, or in another sandbox, has given it files
+                    continue
+                if not lease.value.owned:
+                    volumes.assign(lease.value.volume, owner)
+                    lease.value.owned = True
+                yield lease
+                return
 
     def _work(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Work:
         return Work(
