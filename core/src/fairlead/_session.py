@@ -89,7 +89,7 @@ class SessionState:
     outbox: dict[str, Unsent] = field(factory=dict)
     """By turn."""
     called: set[str] = field(factory=set)
-    """Ids of all calls in `items`."""
+    """Ids of all calls that there ever were."""
 
     @property
     def pending(self) -> bool:
@@ -114,6 +114,9 @@ def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
     state = SessionState(session)
     for event in reversed(kept):
         apply(state, event)
+    # Also those behind a rollback: a tool that remembers its calls would take the same id for the same call.
+    answers = [record.event.message for record in records if isinstance(record.event, ev.ModelAnswered)]
+    state.called.update(call.id for message in answers for call in message.calls)
     state.version = records[-1].version if records else 0
     return state
 
