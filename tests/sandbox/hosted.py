@@ -15,10 +15,10 @@ import trio
 from attrs import define, field
 
 import fairlead
-from fairlead import App, ModelRequest, Observer, ToolCall, ToolResult
+from fairlead import App, ModelAnswer, ModelRequest, Observer, ToolCall, ToolResult
 from fairlead.config import Config, PluginConfig
 from fairlead.events import NoticeRaised, Record, ToolReturned
-from fairlead.testing import ScriptedProvider
+from fairlead.testing import ScriptedProvider, calls
 from fairlead_sandbox.container import open_engine
 from fairlead_sandbox.errors import EngineUnavailable, ImageMissing
 from fairlead_sandbox.image import ImageBuildError, build_image, find_image
@@ -87,12 +87,14 @@ def told(result: ToolResult) -> str:
     return result.text if not result.error else result.text.partition(":")[0]
 
 
-def obey(request: ModelRequest) -> ToolCall | str:
-    """A model that calls the tool that it is told to call, once."""
+def obey(request: ModelRequest) -> ModelAnswer | ToolCall | str:
+    """A model that calls the tool that it is told to call, once; or several at the same time."""
     last = request.history[-1]
     if isinstance(last, ToolResult):
         return f"{last.error}: {last.text}"
     wanted = json.loads(last.text)
+    if isinstance(wanted, list):
+        return calls(*((each["tool"], each["arguments"]) for each in wanted))
     return ToolCall("", wanted["tool"], wanted["arguments"])
 
 
@@ -106,10 +108,13 @@ class Hosted:
 
     async def call_async(self, session: str, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """One call, as the journal has it."""
-        await self.app.ask(json.dumps({"tool": tool, "arguments": dict(arguments)}), session=session)
+        return (await self.ask_async(session, {"tool": tool, "arguments": dict(arguments)}))[-1]
+
+    async def ask_async(self, session: str, order: object) -> Sequence[ToolResult]:
+        """What the model is told; all results that the session then has."""
+        await self.app.ask(json.dumps(order), session=session)
         records = await self.app.sessions.records(session)
-        found = [record.event.result for record in records if isinstance(record.event, ToolReturned)]
-        return found[-1]
+        return [record.event.result for record in records if isinstance(record.event, ToolReturned)]
 
     def call(self, session: str, tool: str, **arguments: Any) -> ToolResult:
         """The same for a thread that is not trio's."""

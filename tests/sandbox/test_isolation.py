@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,23 @@ def test_nothing_is_left_when_the_app_is_closed(table: PluginConfig, tmp_path: P
         assert ours <= {each.id for each in containers_of(os.getpid())}
     assert not ours & {each.id for each in containers_of(os.getpid())}
     assert str(data) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_calls_at_the_same_time_share_the_files_of_their_session(
+    table: PluginConfig, packages: Path, tmp_path: Path
+) -> None:
+    """Tools of two plugins, in sandboxes that were warm and had files of their own: the session has one workspace."""
+    source = SOURCE.format(trap="").replace('ToolSpec("run"', 'ToolSpec("walk"')
+    manifest = '{"api": "1.0", "mounts": ["workspace"]}'
+    files = {"acme_shelf/__init__.py": source, "acme_shelf/fairlead-plugin.json": manifest}
+    install(packages, "acme-shelf", {"tools": "acme_shelf"}, files)
+    with hosted(configure(tmp_path / "data", table, PluginConfig("tools", "acme-shelf"), warm=1)) as host:
+        orders = [
+            {"tool": tool, "arguments": {"code": f"open('/work/{tool}', 'w').write('x')"}} for tool in ("run", "walk")
+        ]
+        for session in ("a", "b"):
+            results = host.run(partial(host.ask_async, session, orders))
+            assert ["", ""] == [result.error for result in results], results
+            look = "found = sorted(os.listdir('/work'))"
+            assert "['run', 'walk']" == run(host, session, look).text
+            assert "['run', 'walk']" == host.call(session, "walk", code=look).text
