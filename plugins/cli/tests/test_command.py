@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -314,3 +315,18 @@ def test_the_group_is_callable_by_name() -> None:
     assert list(COMMANDS) == cli.list_commands(context)
     assert all(cli.get_command(context, name) for name in COMMANDS)
     assert cli.get_command(context, "nothing") is None
+
+
+def test_interrupt_while_an_app_closes_is_one_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nurseries make a group of it, with what broke on its way: no traceback, and the same exit code."""
+
+    def closing() -> None:
+        raise BaseExceptionGroup("closing", [KeyboardInterrupt(), BaseExceptionGroup("pipes", [OSError("gone")])])
+
+    module = ModuleType("fairlead_cli._closing")
+    module.__dict__["command"] = click.Command("closing", callback=closing)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "closing", ("_closing", "Closes."))
+    assert (130, "", "\n") == call("closing", capsys=capsys)

@@ -110,6 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001  # the last stop: every error becomes words and a code
         failures = importlib.import_module("fairlead_cli._failures")
         code = failures.report(error, given, debug=bool(meta.get("debug")), as_json=bool(meta.get("json")))
+    except BaseExceptionGroup as group:  # nurseries wrap a Ctrl-C that comes while the app closes, too
+        if group.split((KeyboardInterrupt, Exception))[1] is not None:
+            raise
+        sys.stderr.write("\n")
+        code = INTERRUPTED
     sys.exit(code)
 
 
