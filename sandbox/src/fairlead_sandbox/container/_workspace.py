@@ -15,6 +15,8 @@ import json
 import os
 import re
 import secrets
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -44,6 +46,10 @@ RECORD_BYTES = 64 * MIB
 OWN_FILES = 11
 """Inodes that ext4 keeps for itself, and the directory that is mounted."""
 PARTS = ("work", "record")
+ABOUT: Mapping[str, Callable[[Any], Any]] = {"uid": int, "quota_bytes": int, "guarantee": str}
+"""What is kept of a workspace beside its files."""
+ABANDONED_SECONDS = 600.0
+"""After which one that has no such thing is not in the making any more."""
 TOP = "files"
 """What is mounted is a directory *in* the file system: an engine that does not see the file system, because it has a
 mount namespace of its own, then finds nothing, instead of a directory without a limit."""
@@ -124,7 +130,7 @@ class Workspaces:
         if name in self._held:
             return self._held[name][1]
         about = await in_thread(lambda: self._about(name))
-        held = claim_range(UidRange(int(about["uid"]), SIZE))
+        held = claim_range(UidRange(about["uid"], SIZE))
         if held is None:
             problem = f"the workspace {name!r} is open in another process"
             raise WorkspaceError(problem, next_step="fairlead sandbox ls, which names the process")
@@ -135,7 +141,7 @@ class Workspaces:
         except BaseException:
             held.release()
             raise
-        return self._hold(name, int(about["quota_bytes"]), guarantee, held)
+        return self._hold(name, about["quota_bytes"], guarantee, held)
 
     def _hold(self, name: str, quota_bytes: int, guarantee: Guarantee, held: HeldRange) -> Workspace:
         place = self._place(name)
@@ -172,9 +178,18 @@ class Workspaces:
         return tuple([name for name in others if await in_thread(partial(self._tidy, name))])
 
     def _tidy(self, name: str) -> bool:
-        if not any(os.path.ismount(self._place(name) / part) for part in PARTS):
+        place = self._place(name)
+        if not any(os.path.ismount(place / part) for part in PARTS):
             return False
-        held = claim_range(UidRange(int(self._about(name)["uid"]), SIZE))
+        try:
+            held = claim_range(UidRange(self._about(name)["uid"], SIZE))
+        except WorkspaceError:
+            # Another process makes or removes it just now; or one was killed meanwhile, and nobody can ever open it.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - place.stat().st_mtime > ABANDONED_SECONDS:
+                    self._erase(name)
+                    return True
+            return False
         if held is None:
             return False
         try:
@@ -221,7 +236,8 @@ class Workspaces:
                 if os.geteuid() == 0:
                     os.chown(place / part / TOP, owner, owner)
             about = {"uid": uids.first, "quota_bytes": quota_bytes, "guarantee": guarantee}
-            (place / "about.json").write_text(json.dumps(about), "ascii")
+            (place / "about.new").write_text(json.dumps(about), "ascii")
+            (place / "about.new").replace(place / "about.json")
         except BaseException:
             self._erase(name)
             raise
@@ -244,9 +260,13 @@ class Workspaces:
 
     def _about(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self._place(name) / "about.json").read_text("ascii")))
+            about = json.loads((self._place(name) / "about.json").read_text("ascii"))
+            return {key: kind(about[key]) for key, kind in ABOUT.items()}
         except FileNotFoundError as error:
             raise WorkspaceError(f"there is no workspace {name!r} in {self._directory}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            problem = f"what is known of the workspace {name!r} in {self._directory} is damaged: {error!r}"
+            raise WorkspaceError(problem, next_step=f"rm -r {self._place(name)}") from error
 
     def _mount(self, name: str) -> None:
         for part in PARTS:
