@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,24 @@ async def test_one_that_is_damaged_says_so(both: tuple[Workspaces, Workspaces], 
     with pytest.raises(WorkspaceError, match="is damaged") as caught:
         await both[0].open(workspace.name)
     assert f"rm -r {tmp_path.resolve()}/workspaces/{workspace.name}" == caught.value.next_step
+
+
+async def test_full_disk_is_an_error_with_what_to_do(tmp_path: Path) -> None:
+    """Not one of the tool, and nothing is left that takes more room."""
+    if os.geteuid() != 0:
+        missing("quotas of the kernel need root: sudo -E pytest sandbox")
+    place = tmp_path.resolve() / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", place], check=True)
+    try:
+        with suppress(OSError):
+            (place / "full").write_bytes(b"x" * (1 << 20))
+        async with engine(tmp_path.resolve()) as opened:
+            image = await has_image(opened)
+            async with Workspaces(place / "workspaces", opened, image=image.id) as workspaces:
+                with pytest.raises(WorkspaceError, match=r"cannot be made in .*: No space left on device") as caught:
+                    await workspaces.create(QUOTA)
+                assert f"df -h -i {place}/workspaces" == caught.value.next_step
+                assert () == await workspaces.names()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)

@@ -223,11 +223,11 @@ class Workspaces:
         place = self._place(name)
         # Nobody else on the machine may walk through to files of strange users. An engine with other users' ids must.
         mode = 0o711 if self._engine.facts.remapped else 0o700
-        self._directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        place.mkdir(mode=mode)
-        for part in PARTS:
-            (place / part).mkdir(mode=mode)
         try:
+            self._directory.mkdir(mode=mode, parents=True, exist_ok=True)
+            place.mkdir(mode=mode)
+            for part in PARTS:
+                (place / part).mkdir(mode=mode)
             guarantee: Guarantee = "hard" if self._hard and self._make_hard(place, quota_bytes) else "checked"
             owner = self._engine.facts.uid_offset + uids.first
             for part in PARTS:
@@ -238,8 +238,11 @@ class Workspaces:
             about = {"uid": uids.first, "quota_bytes": quota_bytes, "guarantee": guarantee}
             (place / "about.new").write_text(json.dumps(about), "ascii")
             (place / "about.new").replace(place / "about.json")
-        except BaseException:
+        except BaseException as error:
             self._erase(name)
+            if isinstance(error, OSError):
+                problem = f"a workspace cannot be made in {self._directory}: {error.strerror}"
+                raise WorkspaceError(problem, next_step=f"df -h -i {self._directory}") from error
             raise
         return guarantee
 
