@@ -12,6 +12,7 @@ from fairlead.config import Config
 from fairlead_sandbox.container import Workspace, Workspaces
 from fairlead_sandbox.container._disk import mount_file_system
 from fairlead_sandbox.errors import EngineUnavailable
+from fairlead_sandbox.isolator._guests import _digest as digest_of
 from fairlead_sandbox.isolator._volumes import Owner, Volumes
 from fairlead_sandbox.operations import erase_session_files, tidy_sandboxes
 
@@ -85,3 +86,13 @@ async def test_files_stay_where_no_engine_answers(
             await erase_session_files(config, "desk")
     assert (workspace.name,) == await workspaces.names()
     assert await erase_session_files(config, "desk")
+
+
+async def test_files_of_a_process_are_erased_without_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that tools at the level process have made, in the directory of the session and in no other."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
+    guests = tmp_path / "work" / "tools-desk.sessions"
+    for session in ("desk", "sofa"):
+        (guests / digest_of(session)).mkdir(parents=True)
+    assert await erase_session_files(Config(data_dir=tmp_path), "desk")
+    assert [digest_of("sofa")] == [path.name for path in guests.iterdir()]

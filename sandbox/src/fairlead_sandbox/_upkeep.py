@@ -29,6 +29,7 @@ from fairlead_sandbox.environments import collect_garbage as collect_bundles
 from fairlead_sandbox.errors import ImageMissing
 from fairlead_sandbox.image import DebianRecipe, RegistryRecipe, build_image, find_image
 from fairlead_sandbox.isolator import make
+from fairlead_sandbox.isolator._guests import _digest as digest_of
 from fairlead_sandbox.isolator._volumes import Volumes
 from fairlead_sandbox.process import available, look_at_machine
 
@@ -119,7 +120,9 @@ async def erase_session_files(config: Config, session: str) -> bool:
     `EngineUnavailable`, `ImageMissing`: they are of another user, and reached through a container alone.
     `WorkspaceError`: a process still uses them.
     """
-    if not Volumes.has_files(Places.of(config).volumes / "index", session):
+    places = Places.of(config)
+    in_processes = places.work.glob(f"*.sessions/{digest_of(session)}")
+    if not Volumes.has_files(places.volumes / "index", session) and not any(in_processes):
         return False
     failure: FairleadError | None = None
     async with trio.open_nursery() as nursery:
