@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.util
 import sys
+import sysconfig
 import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
@@ -79,7 +80,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed() -> list[tuple[str, str, int]]:
     """What the host's environment holds, with the times of its records."""
     found = []
-    for each in distributions():
+    for each in distributions(path=[sysconfig.get_paths()["purelib"]]):
         record = next((file for file in each.files or () if file.name == "RECORD"), None)
         time = Path(str(each.locate_file(record))).stat().st_mtime_ns if record is not None else 0
         found.append((str(each.metadata["Name"]), each.version, time))
