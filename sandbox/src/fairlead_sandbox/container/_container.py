@@ -22,7 +22,9 @@ __all__ = ["Container", "Hold", "status_in_words"]
 GRACE_SECONDS = 1.0
 """After the end of file, before it is killed."""
 REMOVAL_SECONDS = 10.0
-"""After a kill, until the engine is asked to remove it by force."""
+"""For the engine to kill and remove it."""
+NEWS_SECONDS = 5.0
+"""For the engine to tell that it has removed what we have killed ourselves."""
 WORDS_SECONDS = 0.5
 """For the rest of its standard error, once it has ended."""
 SIGNALS = 128
@@ -93,11 +95,12 @@ class Container:
         self.stream.close()
         with trio.CancelScope(shield=True):
             killed = self._kill_process()
-            with trio.move_on_after(REMOVAL_SECONDS):
+            with trio.move_on_after(NEWS_SECONDS if killed else REMOVAL_SECONDS):
                 if not killed:
                     await self._hold.remove()
                 await self._exit.wait()
-            if not self._exit.done:
+            # Where the engine hangs, what was killed is dead all the same: it removes it by itself later.
+            if not self._exit.done and not killed:
                 await self._hold.remove()
         self._release()
 
