@@ -132,7 +132,8 @@ def _print(screen: Screen, plugin: InstalledPlugin, enabled: Enabled | None) -> 
     screen.line(f"  distribution: {escape(plugin.distribution)} {escape(plugin.version)} ({escape(plugin.value)})")
     screen.line(f"  environment: {f'its own, in {escape(plugin.site)}' if plugin.site else 'that of Fairlead'}")
     screen.line(f"  api: {escape(plain['api'] or '-')}")
-    screen.line(f"  isolation: {escape(plain['isolation'] or '-')} or stronger")
+    floor = f"{escape(plain['isolation'])} or stronger" if plain["isolation"] else "where its kind belongs"
+    screen.line(f"  isolation: {floor}")
     screen.line(f"  stage: {escape(plain['stage'] or '-')}")
     state = {None: "not known", True: f"yes, as {', '.join(plain['tables'])}", False: "no"}[plain["enabled"]]
     screen.line(f"  enabled: {escape(state)}")
