@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fairlead
 from fairlead import Tool, ToolCall, ToolContext, ToolSpec
-from fairlead._tools import ToolRegistry
+from fairlead.config import Config
 from fairlead.errors import SchemaError
+from fairlead.events import ToolReturned
+from fairlead.testing import ScriptedProvider, calls
 from fairlead.types import Isolation
 from fairlead_sandbox.inside._arguments import fault
 from fairlead_sandbox.remote._data import parsed_list
 
-QUICK = 0.5
+QUICK = 2.0
 """Seconds: what is asked of the host here takes it milliseconds, and what is attacked would take hours."""
 
 
@@ -45,13 +49,18 @@ class Strange(Tool):
         return ""
 
 
-def checked(parameters: Mapping[str, Any], arguments: Any, level: Isolation = "container") -> str:
+async def checked(
+    directory: Path, parameters: Mapping[str, Any], arguments: Any, level: Isolation = "container"
+) -> str:
     """What the host says of the arguments."""
-    registry = ToolRegistry(result_chars=1000, seconds=1.0, notice=lambda *_: None)
-    registry.add(Strange(parameters, level))
-    entry = registry.find("strange")
-    assert entry is not None
-    return registry.fault(entry, arguments)
+    provider = ScriptedProvider([calls(("strange", arguments)), "done"])
+    config = Config(data_dir=directory)
+    async with fairlead.open(config, providers=[provider], tools=[Strange(parameters, level)]) as app:
+        await app.ask("go", session="s")
+        records = await app.sessions.records("s")
+    result = next(record.event.result for record in records if isinstance(record.event, ToolReturned))
+    assert result.error in ("", "invalid")
+    return result.text if result.error == "invalid" else ""
 
 
 SLOW = "a" * 60 + "!"
@@ -73,10 +82,12 @@ EXPONENTIAL = {"pattern": "^(a+)+$"}
     ],
     ids=["pattern", "deep", "items", "not", "names", "other names", "all names", "unique", "doubled"],
 )
-def test_host_is_not_kept_busy_by_what_a_stranger_wrote(parameters: Mapping[str, Any], arguments: Any) -> None:
+async def test_host_is_not_kept_busy_by_what_a_stranger_wrote(
+    tmp_path: Path, parameters: Mapping[str, Any], arguments: Any
+) -> None:
     """The rest is looked at where the tool runs."""
     began = time.monotonic()
-    assert "" == checked(parameters, arguments)
+    assert "" == await checked(tmp_path, parameters, arguments)
     assert time.monotonic() - began < QUICK
 
 
@@ -92,11 +103,11 @@ def test_host_is_not_kept_busy_by_what_a_stranger_wrote(parameters: Mapping[str,
         (schema(x={"type": "object", "required": ["y"]}), {"x": {}}, "'y' is a required property"),
     ],
 )
-def test_host_checks_the_first_levels_everywhere(
-    parameters: Mapping[str, Any], arguments: Any, said: str, level: Isolation
+async def test_host_checks_the_first_levels_everywhere(
+    tmp_path: Path, parameters: Mapping[str, Any], arguments: Any, said: str, level: Isolation
 ) -> None:
     """A policy must not see arguments of another kind than the tool has asked for."""
-    assert said in checked(parameters, arguments, level)
+    assert said in await checked(tmp_path, parameters, arguments, level)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +122,11 @@ def test_host_checks_the_first_levels_everywhere(
         (schema(x={"$ref": "#/$defs/d"}) | {"$defs": {"d": {"const": 1}}}, {"x": 2}, "arguments/x: 1 was expected"),
     ],
 )
-def test_what_the_host_leaves_is_checked_where_the_tool_runs(
-    parameters: Mapping[str, Any], arguments: Any, said: str
+async def test_what_the_host_leaves_is_checked_where_the_tool_runs(
+    tmp_path: Path, parameters: Mapping[str, Any], arguments: Any, said: str
 ) -> None:
     """In words for the model; what fits passes both."""
-    assert "" == checked(parameters, arguments)
+    assert "" == await checked(tmp_path, parameters, arguments)
     assert fault(parameters, arguments).startswith(said)
 
 
