@@ -30,6 +30,7 @@ LEFT = [
         "return syscall(29, 4242, 4096, 0o1777)",
         "libc.shmget(4242, 4096, 0) == -1",
         outcome="refused",
+        kernel="DONE",
     ),
     left("queue of System V", "return syscall(68, 4242, 0o1777)", "libc.msgget(4242, 0) == -1", outcome="refused"),
     left(
