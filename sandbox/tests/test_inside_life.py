@@ -76,7 +76,7 @@ async def test_full_disk_of_the_record_starts_nothing(tmp_path: Path) -> None:
             large = "return 'x' * 20_000"
             assert 20_000 == len((await run(box, large, "c1", effect="once")).value)
             assert SandboxLost is type((await run(box, large, "c1", effect="once")).error)
-            await run(box, "return 'x' * 3000", "c2", effect="once")
+            await run(box, large, "c2", effect="once")
             outcome = await run(box, "open('effect', 'w')", "c3", effect="once")
             assert "that it starts cannot be recorded" in str(outcome.error)
             assert "[]" == (await run(box, "return str(os.listdir())")).value
