@@ -470,3 +470,18 @@ def test_interrupt_is_the_users(site: Any) -> None:
     add(site, "slow", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         run(table("slow"))
+
+
+def test_settings_of_an_isolated_stranger_keep_nobody_busy(site: Any) -> None:
+    """A pattern of its manifest may take exponential time; what is cheap is checked, with the key that is wrong."""
+    settings = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "pattern": "^(a+)+$"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    add(site, "stranger", "raise SystemExit", "channels", {"api": "1.0", "settings": settings})
+    fine = table("stranger", "channels", isolation=None, options={"name": "a" * 40 + "!"})
+    assert "process" == assigned(fine).level
+    with pytest.raises(ConfigError, match=r"channels\.stranger\.name: found 1, expected type string"):
+        run(table("stranger", "channels", isolation=None, options={"name": 1}))

@@ -22,7 +22,7 @@ from fairlead._defaults import TRUSTED
 from fairlead._discovery import Candidate, Entries, entries, examine, normal
 from fairlead._isolation import Assignment, reaches
 from fairlead._plugins import PluginReport
-from fairlead._schemas import build_validator
+from fairlead._schemas import build_validator, outline
 from fairlead._work import Isolation, Secret, Settings
 from fairlead.errors import (
     FairleadError,
@@ -163,13 +163,19 @@ def _not_found(table: PluginConfig, found: Entries) -> PluginNotFound:
     return PluginNotFound(f"{table.kind}/{table.name}: {problem}", next_step=next_step)
 
 
+def _is_ours(candidate: Candidate) -> bool:
+    """Whether it is a plugin of Fairlead's own."""
+    plugin = candidate.plugin
+    return TRUSTED.get(plugin.name) == normal(plugin.distribution) and not plugin.site
+
+
 def _level(table: PluginConfig, candidate: Candidate) -> Isolation:
     """Where a plugin runs: where its table says; else ours where they say, and others where their kind belongs."""
     if table.isolation is not None:
         return table.isolation
     manifest = candidate.plugin.manifest
     floor: Isolation = manifest.isolation or "host" if manifest is not None else "host"
-    if TRUSTED.get(table.entry_point) == normal(candidate.plugin.distribution) and not candidate.plugin.site:
+    if _is_ours(candidate):
         return floor
     default = _LEVELS[table.kind]
     return floor if reaches(floor, default) else default
@@ -237,6 +243,9 @@ def _with_options(plan: _Plan) -> _Plan:
     if manifest is None:
         return plan
     schema = manifest.settings or {"type": "object", "additionalProperties": False}
+    # What a stranger wrote must not keep this process busy.
+    if plan.level != "host" and plan.candidate is not None and not _is_ours(plan.candidate):
+        schema = outline(schema)
     try:
         faults = schema_faults(build_validator(schema), shown, (table.kind, table.name))
     except SchemaError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -169,6 +170,8 @@ class Containers:
         try:
             told = partial(self._notice, f"tools/{name}")
             way = await start_sheltered(self._nursery, partial(self._keep_way, plan, made), told)
+            if way is not None:
+                self._give(way, volume)
             sandbox = await self._begin(plan, volume, way, made)
         except BaseException:
             made.cancel()
@@ -177,6 +180,13 @@ class Containers:
             raise
         sandbox.owned = session is not None
         return sandbox
+
+    def _give(self, socket: Path, volume: Workspace) -> None:
+        """To the user of the calls alone: another user of this machine must not get out by it. As root; else to all."""
+        if os.geteuid() == 0:
+            user = Identities.from_base(volume.uids.first).call + self.engine.facts.uid_offset
+            os.chown(socket, user, -1)
+            socket.chmod(0o600)
 
     async def describe(self, name: str) -> Sequence[Mapping[str, Any]]:
         """What a table's workers are, from a sandbox that is made for nothing else. Untrusted."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fairlead.types import Isolation
 from fairlead.wire import loads, structure, unstructure
 from fairlead_sandbox._places import Walls
 from fairlead_sandbox.container import Lease, PoolKey
+from fairlead_sandbox.errors import EngineUnavailable
 from fairlead_sandbox.isolator._containers import Containers, Plan, Sandbox
 from fairlead_sandbox.isolator._results import failure, kept, result_from
 from fairlead_sandbox.remote._data import parsed, parsed_list
@@ -73,7 +75,8 @@ class SandboxedTool(Tool):
         proof: Mapping[str, Any] | None = None
         """Of the sandbox in which it began."""
         try:
-            await self._containers.ready()
+            with trio.fail_after(self._walls.wait_seconds):
+                await self._containers.ready()
             async with self._leased(context.session) as lease:
                 proof = lease.value.evidence
                 if spec.effect != "read" and lease.value.full and not _frees(call):
@@ -84,7 +87,10 @@ class SandboxedTool(Tool):
                 if spec.effect != "read":
                     lease.value.full = await self._containers.overfull(lease.value)
                 return result_from(call, spec, outcome, proof)
-        except FairleadError as error:
+        except trio.TooSlowError:
+            return failure(call, spec, EngineUnavailable(BUSY, next_step="fairlead sandbox doctor", floor="container"))
+        except (FairleadError, OSError) as fault:
+            error = fault if isinstance(fault, FairleadError) else _of_disk(fault)
             if proof is None:  # what never began had no effect
                 return failure(call, evolve(spec, effect="read"), error)
             return evolve(failure(call, spec, error), evidence=kept(proof))
@@ -126,7 +132,12 @@ class SandboxedTool(Tool):
         )
 
 
+BUSY = "the Docker Engine has not answered in time"
 FREE = "Remove files with a command that begins with 'rm ', and go on then."
+
+
+def _of_disk(error: OSError) -> FairleadError:
+    return FairleadError(f"the files of this session cannot be had: {error}", next_step="fairlead sandbox doctor")
 
 
 def _frees(call: ToolCall) -> bool:
@@ -155,9 +166,11 @@ class _Watcher(Watch):
             raise ToolError("no memory offers recall here")
         match service:
             case "recall.add":
-                return unstructure(await recall.add(parsed(args["note"], Note)))
+                return unstructure(await recall.add(parsed(args.get("note"), Note)))
             case "recall.search":
-                found = await recall.search("", str(args["query"]), max(0, min(int(args.get("limit", 5)), 100)))
+                limit = args.get("limit", 5)
+                limit = max(0, min(limit, 100)) if type(limit) is int else 5
+                found = await recall.search("", str(args.get("query", "")), limit)
                 return [unstructure(note) for note in found]
             case "recall.erase":
                 note = args.get("note")
@@ -189,7 +202,9 @@ def _read(kept: Path) -> Sequence[Sequence[ToolSpec]] | None:
 
 
 def _write(kept: Path, specs: object) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = kept.with_suffix(".new")
-    new.write_text(json.dumps(specs), "utf-8")
-    new.replace(kept)
+    """Keep it for the next start; a disk that refuses costs that start some time, and nothing else."""
+    new = kept.with_suffix(f".{secrets.token_hex(8)}")
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new.write_text(json.dumps(specs), "utf-8")
+        new.replace(kept)
