@@ -12,6 +12,7 @@ from fairlead_sandbox._kernel import landlock, seccomp, try_bubblewrap
 
 __all__ = ["survey"]
 
+
 async def survey(seconds: float = 5.0) -> tuple[Finding, ...]:
     """What is here for isolation: Docker Engine, gVisor, bubblewrap, landlock, seccomp.
 
