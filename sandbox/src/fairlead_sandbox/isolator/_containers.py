@@ -179,6 +179,7 @@ class Containers:
                 await self.volumes.leave(volume, keep=session is not None)
             raise
         sandbox.owned = session is not None
+        sandbox.full = await self.overfull(sandbox) if sandbox.owned else ""
         return sandbox
 
     def _give(self, socket: Path, volume: Workspace) -> None:

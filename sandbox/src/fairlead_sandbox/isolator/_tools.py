@@ -80,7 +80,8 @@ class SandboxedTool(Tool):
             async with self._leased(context.session) as lease:
                 proof = lease.value.evidence
                 if spec.effect != "read" and lease.value.full and not _frees(call):
-                    raise ToolError(f"The call was not made: {lease.value.full}. {FREE}")
+                    full = ToolError(f"The call was not made: {lease.value.full}. {FREE}")
+                    return evolve(failure(call, spec, full), evidence=kept(proof))
                 outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
