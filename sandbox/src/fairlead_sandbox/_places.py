@@ -13,18 +13,15 @@ from typing import Any
 
 from attrs import fields, frozen
 
-import fairlead_sandbox.inside
 from fairlead.config import Config
 from fairlead_sandbox.container import ContainerLimits, Instance, PoolLimits
 from fairlead_sandbox.process import ProcessLimits
 
-__all__ = ["INSIDE", "PROJECT", "Places", "Walls"]
+__all__ = ["PROJECT", "Places", "Walls"]
 
 PROJECT = "fairlead"
 """The label of our containers."""
 
-INSIDE = Path(fairlead_sandbox.inside.__file__).resolve().parent
-"""What runs in containers; mounted there."""
 _MB = 1_000_000
 
 
@@ -120,7 +117,7 @@ class Places:
     @property
     def roots(self) -> tuple[Path, ...]:
         """What may be shown to a container; nothing else of the host may."""
-        return (self.cache, self.plugins, self.volumes, self.run, INSIDE)
+        return (self.cache, self.plugins, self.volumes, self.run)
 
     def prepare(self) -> None:
         for place in (self.cache, self.states, self.work, self.volumes):

@@ -13,8 +13,9 @@ from typing import Any
 import trio
 from attrs import define, field, frozen
 
-from fairlead_sandbox._places import INSIDE, PROJECT, Places, Walls
+from fairlead_sandbox._places import PROJECT, Places, Walls
 from fairlead_sandbox.container import (
+    SUPERVISOR,
     Container,
     ContainerSpec,
     Engine,
@@ -22,6 +23,7 @@ from fairlead_sandbox.container import (
     Pool,
     Workspace,
     Workspaces,
+    inside_mount,
     open_engine,
 )
 from fairlead_sandbox.environments import Environment
@@ -33,8 +35,6 @@ from fairlead_sandbox.runner import Identities, Runner, Setup, Table
 
 __all__ = ["Containers", "Plan", "Sandbox"]
 
-START = "import sys; sys.path.insert(0, '/fairlead'); from inside._supervisor import main; main()"
-SUPERVISOR = ("python3", "-I", "-S", "-c", START)
 START_SECONDS = 30.0
 """For a sandbox to have loaded its plugin."""
 Notice = Callable[..., None]
@@ -149,7 +149,7 @@ class Containers:
                 floor="kernel",
             )
         await trio.to_thread.run_sync(check_python, self.image, environment.paths)
-        mounts = [Mount(INSIDE, "/fairlead/inside")]
+        mounts = [inside_mount()]
         mounts += [Mount(path.resolve(), f"/plugin/{place}") for place, path in enumerate(environment.paths)]
         spec = ContainerSpec(
             self.image.id,
@@ -179,7 +179,12 @@ class Containers:
                 await self.volumes.leave(volume, keep=session is not None)
             raise
         sandbox.owned = session is not None
-        sandbox.full = await self.overfull(sandbox) if sandbox.owned else ""
+        try:
+            sandbox.full = await self.overfull(sandbox) if sandbox.owned else ""
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._end(sandbox)
+            raise
         return sandbox
 
     def _give(self, socket: Path, volume: Workspace) -> None:

@@ -55,10 +55,14 @@ class Yard:
         self._held.close()
 
     def check(self) -> Sequence[Finding]:
-        return [
+        found = [
             Finding(subject, ok=state.status in ("ready", "stopped", "starting"), detail=_told(state))
             for subject, state in ((name, each.state) for name, each in self._guests.supervisors.items())
         ]
+        if figures := self._containers.figures():
+            told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
+            found.append(Finding("sandboxes", ok=True, detail=told))
+        return found
 
     async def forget(self, session: str) -> None:
         for guests in self._of_sessions:
