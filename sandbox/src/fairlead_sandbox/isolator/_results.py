@@ -10,7 +10,7 @@ from attrs import evolve
 from fairlead import Text, ToolCall, ToolResult, ToolSpec
 from fairlead.errors import FairleadError, IsolationUnavailable, SchemaError, ToolError
 from fairlead_sandbox.errors import BoundaryBroken, SandboxLost, Timeout
-from fairlead_sandbox.remote._data import parsed
+from fairlead_sandbox.remote import parsed
 from fairlead_sandbox.runner import Outcome
 
 __all__ = ["failure", "kept", "result_from"]

@@ -24,7 +24,7 @@ from fairlead_sandbox.container import Lease, PoolKey
 from fairlead_sandbox.errors import EngineUnavailable
 from fairlead_sandbox.isolator._containers import Containers, Plan, Sandbox
 from fairlead_sandbox.isolator._results import failure, kept, result_from
-from fairlead_sandbox.remote._data import parsed, parsed_list
+from fairlead_sandbox.remote import parsed, parsed_list
 from fairlead_sandbox.runner import Limits, Watch, Work
 
 __all__ = ["SandboxedTool", "described"]

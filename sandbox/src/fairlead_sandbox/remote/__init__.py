@@ -4,6 +4,7 @@ Each passes everything over the boundary to the plugin's own process or containe
 against `schemas/` before it becomes data, and labelled by the core as every worker's is.
 """
 
+from fairlead_sandbox.remote._data import parsed, parsed_list
 from fairlead_sandbox.remote._memory import RemoteJournal, RemoteRecall
 from fairlead_sandbox.remote._plugin import RemotePlugin, options_for_guest
 from fairlead_sandbox.remote._workers import (
@@ -26,4 +27,6 @@ __all__ = [
     "RemoteRecall",
     "RemoteTool",
     "options_for_guest",
+    "parsed",
+    "parsed_list",
 ]
