@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from fairlead.errors import JournalUnavailable
+from fairlead_sqlite._schema import STEPS
 
 from .opened import OpenMemory, file_of, grouped, opened, said, started, texts
 
@@ -140,7 +141,7 @@ async def test_newer_file_is_refused_untouched(tmp_path: Path) -> None:
     before = file_of(tmp_path).read_bytes()
     error = await refused(tmp_path)
     assert "version 99" in error.problem
-    assert "up to 1" in error.problem
+    assert f"up to {len(STEPS)}" in error.problem
     assert "pip install --upgrade fairlead-sqlite" == error.next_step
     assert before == file_of(tmp_path).read_bytes()
 

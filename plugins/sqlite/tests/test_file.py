@@ -97,10 +97,10 @@ async def test_file_is_brought_up_to_date_with_a_copy(tmp_path: Path) -> None:
     for _ in range(2):
         connection = open_writing(path, 1.0, newer)
         assert 3 == connection.execute("SELECT x FROM added").get
-        assert 3 == connection.pragma("user_version")
+        assert len(newer) == connection.pragma("user_version")
         connection.close()
     (copy,) = copies(path)
-    assert "fairlead.db.v1" == copy.name
+    assert f"fairlead.db.v{len(STEPS)}" == copy.name
     assert 0o600 == mode(copy)
     copy.rename(path)
     async with opened(tmp_path) as memory:

@@ -42,24 +42,24 @@ CREATE TABLE keys (
   num INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row for each append, more for a large one and for each further key. As one INSERT of many rows is one transaction
--- and one call of SQLite, the writer takes and gives the interpreter's lock once a group, not once a row.
+-- One row for each event to append. As one INSERT of many rows is one transaction and one call of SQLite, the writer
+-- takes and gives the interpreter's lock once a group, not once a row.
 CREATE VIEW appends AS SELECT
   NULL AS session, NULL AS expected, NULL AS pending, NULL AS instance, NULL AS owner, NULL AS at, NULL AS hash,
-  NULL AS body, NULL AS events;           -- how many there are in the body
+  NULL AS body;
 CREATE TRIGGER append INSTEAD OF INSERT ON appends WHEN NEW.session IS NOT NULL BEGIN
   SELECT RAISE(ABORT, 'version')
     WHERE NEW.expected <> COALESCE((SELECT version FROM sessions WHERE id = NEW.session), 0);
   -- Not an upsert: with AUTOINCREMENT that takes a number also where it then updates, and writes a page for it.
   INSERT INTO sessions (id, version, pending, instance, owner, created, updated)
-    SELECT NEW.session, NEW.events, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
+    SELECT NEW.session, 1, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
     WHERE NEW.expected = 0 AND NEW.body IS NOT NULL;
   UPDATE sessions SET
-      version = version + NEW.events, pending = NEW.pending, instance = NEW.instance, updated = NEW.at
+      version = version + (NEW.body IS NOT NULL), pending = NEW.pending, instance = NEW.instance, updated = NEW.at
     WHERE id = NEW.session AND NEW.expected > 0;
   INSERT INTO keys SELECT NEW.hash, num FROM sessions WHERE id = NEW.session AND NEW.hash IS NOT NULL;
   INSERT INTO events (num, version, body)
-    SELECT num, NEW.expected + NEW.events, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
+    SELECT num, NEW.expected + 1, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
 END;
 """
 
@@ -84,5 +84,30 @@ CREATE VIRTUAL TABLE words USING fts5(
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 """
 
-STEPS: tuple[str, ...] = (_JOURNAL + _RECALL,)
+# A row of `events` has the lines of a whole append, with the version of its last event; the rows of version 1 have one
+# line each and read the same. Some files of version 1 have this view already: made before the first release.
+_WHOLE_APPENDS = """
+DROP VIEW appends;                        -- and its trigger with it
+-- One row for each append, more for a large one and for each further key. As one INSERT of many rows is one transaction
+-- and one call of SQLite, the writer takes and gives the interpreter's lock once a group, not once a row.
+CREATE VIEW appends AS SELECT
+  NULL AS session, NULL AS expected, NULL AS pending, NULL AS instance, NULL AS owner, NULL AS at, NULL AS hash,
+  NULL AS body, NULL AS events;           -- how many there are in the body
+CREATE TRIGGER append INSTEAD OF INSERT ON appends WHEN NEW.session IS NOT NULL BEGIN
+  SELECT RAISE(ABORT, 'version')
+    WHERE NEW.expected <> COALESCE((SELECT version FROM sessions WHERE id = NEW.session), 0);
+  -- Not an upsert: with AUTOINCREMENT that takes a number also where it then updates, and writes a page for it.
+  INSERT INTO sessions (id, version, pending, instance, owner, created, updated)
+    SELECT NEW.session, NEW.events, NEW.pending, NEW.instance, NEW.owner, NEW.at, NEW.at
+    WHERE NEW.expected = 0 AND NEW.body IS NOT NULL;
+  UPDATE sessions SET
+      version = version + NEW.events, pending = NEW.pending, instance = NEW.instance, updated = NEW.at
+    WHERE id = NEW.session AND NEW.expected > 0;
+  INSERT INTO keys SELECT NEW.hash, num FROM sessions WHERE id = NEW.session AND NEW.hash IS NOT NULL;
+  INSERT INTO events (num, version, body)
+    SELECT num, NEW.expected + NEW.events, NEW.body FROM sessions WHERE id = NEW.session AND NEW.body IS NOT NULL;
+END;
+"""
+
+STEPS: tuple[str, ...] = (_JOURNAL + _RECALL, _WHOLE_APPENDS)
 """Step n, counted from 0, makes version n + 1 of the file out of version n. A released step is never changed."""
