@@ -83,6 +83,7 @@ def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
     """Refuse a file that we must not touch, before any connection that could write."""
     connection = connect(path, busy_seconds, flags=apsw.SQLITE_OPEN_READONLY)
     try:
+        connection.execute("BEGIN")  # one look: another process may be making the tables
         version, application = connection.pragma("user_version"), connection.pragma("application_id")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     finally:
