@@ -1,0 +1,1 @@
+"""Who may talk to an agent: pairing by a code, lists of people."""

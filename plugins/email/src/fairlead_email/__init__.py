@@ -1,0 +1,1 @@
+"""Mail in by IMAP and out by SMTP."""

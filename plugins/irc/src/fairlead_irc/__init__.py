@@ -1,0 +1,1 @@
+"""IRC in and out: TLS, SASL, channels and direct messages."""

@@ -1,0 +1,1 @@
+"""Matrix rooms in and out, by the client-server API."""
