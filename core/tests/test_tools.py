@@ -15,7 +15,8 @@ from attrs import evolve, field, frozen
 
 import fairlead
 from fairlead import ToolCall, ToolContext, ToolSpec, errors
-from fairlead._tools import CallContext, FunctionTool, ToolRegistry
+from fairlead._function import FunctionTool
+from fairlead._tools import CallContext, ToolRegistry
 from fairlead.config import Agent
 from fairlead.memory import Note, Recall
 from fairlead.testing import CountingTool, FakeToolContext, ScriptedProvider, calls

@@ -30,6 +30,8 @@ from fairlead import Tool, ToolSpec
 from fairlead.hookspecs import hookimpl
 
 class Plain(Tool):
+    immediate = True
+
     def specs(self):
         return [ToolSpec(name, "x", effect="read") for name in ("nothing", "spin", "flood")]
 

@@ -18,7 +18,9 @@ Modules with an underscore are private to this package. Their floors, from low t
 imports only from its own floor or a lower one; import-linter holds that.
 """
 
-from fairlead._app import App, Reply
+import importlib
+from typing import TYPE_CHECKING
+
 from fairlead._contracts import Channel, Inbox, Memory, Observer, Policy, Provider, Tool, ToolContext
 from fairlead._message import (
     Address,
@@ -34,8 +36,6 @@ from fairlead._message import (
     ToolResult,
     Usage,
 )
-from fairlead._open import open_app as open  # noqa: A004  # `fairlead.open` is what a host types
-from fairlead._tools import tool
 from fairlead._work import (
     Capabilities,
     Delivery,
@@ -54,6 +54,11 @@ from fairlead._work import (
     ToolSpec,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    from fairlead._app import App, Reply
+    from fairlead._function import tool
+    from fairlead._open import open_app as open  # noqa: A004  # `fairlead.open` is what a host types
 
 __all__ = [
     "Address",
@@ -97,3 +102,14 @@ __all__ = [
     "open",
     "tool",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The engine comes when it is first asked for: a plugin in a sandbox needs the contracts and no more."""
+    module, _, inner = _LATE.get(name, "").partition(":")
+    if not module:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fairlead.{module}"), inner)
+
+
+_LATE = {"App": "_app:App", "Reply": "_app:Reply", "open": "_open:open_app", "tool": "_function:tool"}

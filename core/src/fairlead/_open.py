@@ -15,6 +15,7 @@ from fairlead._app import App
 from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
+from fairlead._function import FunctionTool
 from fairlead._isolation import find_isolator
 from fairlead._journal import VolatileMemory
 from fairlead._lanes import Lanes
@@ -26,7 +27,7 @@ from fairlead._plugins import PluginReport
 from fairlead._policy import PolicyEngine
 from fairlead._router import Router
 from fairlead._session import Sessions
-from fairlead._tools import FunctionTool, ToolRegistry
+from fairlead._tools import ToolRegistry
 from fairlead._turn import Engine
 from fairlead._workers import Crew, Hands, hire
 from fairlead.errors import ConfigError, FairleadError, PluginLoadError

@@ -1,8 +1,25 @@
 """Types that only annotations need: what the fields and parameters of the public classes are."""
 
+from typing import TYPE_CHECKING
+
 from fairlead._message import Part
-from fairlead._policy import Explanation
-from fairlead._store import SessionStore
 from fairlead._work import Boundary, Effect, Emit, Isolation, Progress, WorkClass
 
+if TYPE_CHECKING:
+    from fairlead._policy import Explanation
+    from fairlead._store import SessionStore
+
 __all__ = ["Boundary", "Effect", "Emit", "Explanation", "Isolation", "Part", "Progress", "SessionStore", "WorkClass"]
+
+
+def __getattr__(name: str) -> object:
+    """As `fairlead` does it: these two belong to the engine."""
+    if name == "Explanation":
+        from fairlead import _policy  # noqa: PLC0415  # see above
+
+        return _policy.Explanation
+    if name == "SessionStore":
+        from fairlead import _store  # noqa: PLC0415  # see above
+
+        return _store.SessionStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,16 +24,16 @@ _validators: dict[str, Any] = {}
 """By their schema as JSON. A process that is forked finds those that were made before."""
 
 
-def prepare(schema: Any) -> None:
-    """Make ready what `fault` needs, where it needs anything."""
-    if not _is_checked(schema, 2):
-        _validator(schema)
+def prepare(schema: Any) -> bool:
+    """Whether the host could not check all that it asks for; then what `fault` needs is made ready."""
+    if _is_checked(schema, 2):
+        return False
+    _validator(schema)
+    return True
 
 
 def fault(schema: Any, arguments: Any) -> str:
-    """What is wrong with the arguments, in words for the model; empty where they fit, or the host has seen all."""
-    if _is_checked(schema, 2):
-        return ""
+    """What is wrong with the arguments, in words for the model; empty where they fit."""
     from jsonschema.exceptions import best_match  # noqa: PLC0415  # lies in the plugins' directories
 
     error = best_match(_validator(schema).iter_errors(arguments))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import signal
 import socket
 import sys
 import traceback
@@ -16,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ._forward import start
 from ._frames import HEAD_BYTES, FrameError, encode
 from ._kernel import Identities, become_call, limit, offer_to_oom_killer
 
@@ -32,9 +30,11 @@ def run_call(files: list[int], who: Identities, plugins: Any, egress: str | None
     `files`: the channel, over which it comes and its result goes; standard output; standard error. `egress`: the
     socket of the way out.
     """
-    channel = socket.socket(fileno=files[0])
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, files[0])  # it need not find out
     _take_place(files, who)
     if egress is not None:
+        from ._forward import start  # noqa: PLC0415  # threads, which few calls need
+
         start(egress)
     answer = _answer(channel, plugins)
     for stream in (sys.stdout, sys.stderr):
@@ -55,10 +55,6 @@ def _take_place(files: list[int], who: Identities) -> None:
         os.close(fd)
     become_call(who)
     offer_to_oom_killer()
-    os.umask(0o022)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are what the interpreter made
 
 
 def _obey(order: Mapping[str, Any]) -> None:
@@ -68,10 +64,8 @@ def _obey(order: Mapping[str, Any]) -> None:
 
 
 def _answer(channel: socket.socket, plugins: Any) -> bytes:
-    from ._tool import run_tool  # noqa: PLC0415  # imports what lies in the plugins' directories
-
     try:
-        value, max_bytes = run_tool(channel, plugins, _obey)
+        value, max_bytes = plugins.run(channel, plugins, _obey)
         frame = encode({"op": "result", "value": value})
         _check_size(frame, max_bytes)
     except FrameError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import threading
 import time
 
 __all__ = ["PORT", "Forwarder", "start", "variables"]
@@ -38,6 +37,8 @@ def start(socket_path: str, port: int = PORT) -> int:
 
     `OSError`: the port is taken. The socket need not be there yet: a connection is closed where it is missing.
     """
+    import threading  # noqa: PLC0415  # the supervisor reads `variables` only
+
     forwarder = Forwarder(socket_path, port)
     threading.Thread(target=forwarder.run, name="egress", daemon=True).start()
     return forwarder.port

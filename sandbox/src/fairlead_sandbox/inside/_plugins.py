@@ -6,7 +6,8 @@ The first module here that imports `fairlead`, from the plugins' own directories
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,41 +40,60 @@ class Plugins:
 
     def __init__(self) -> None:
         self.workers: dict[str, list[Any]] = {}
+        self.unchecked: dict[tuple[int, str], Any] = {}
+        """The schemas of arguments that the host has checked in part only; by the worker's `id` and the tool."""
+        self.run: Callable[..., tuple[Any, int]]
+        """How a tool is run: on trio, or without an event loop where none of them ever awaits."""
 
     def load(self, tables: Sequence[Mapping[str, Any]]) -> None:
         """Import, make and open what the tables name. `PluginFailed`: with the first one that fails."""
-        import trio  # noqa: PLC0415  # lies in the plugins' directories
-
-        from ._tool import warm_up  # noqa: PLC0415  # the same
-
         for table in tables:
             try:
                 self.workers[table["name"]] = _load(table)
             except BaseException as error:
                 raise PluginFailed(table["name"], error) from error
-        trio.run(warm_up)
+        self.run = _way(immediate=all(worker.immediate for workers in self.workers.values() for worker in workers))
 
     def describe(self) -> list[dict[str, Any]]:
         """Every worker with the specs of its tools. `PluginFailed`: they cannot be had."""
-        from fairlead.wire import unstructure  # noqa: PLC0415  # lies in the plugins' directories
-
         found = []
         for table, workers in self.workers.items():
             try:
                 for index, worker in enumerate(workers):
                     tools = worker.specs()
-                    for spec in tools:
-                        prepare(spec.parameters)
-                    specs = [unstructure(spec) | {"effect": spec.effect} for spec in tools]
+                    self.unchecked |= {(id(worker), s.name): s.parameters for s in tools if prepare(s.parameters)}
+                    specs = [_plain(spec) for spec in tools]
                     found.append({"table": table, "worker": index, "name": worker.name, "specs": specs})
             except BaseException as error:
                 raise PluginFailed(table, error) from error
         return found
 
 
+def _plain(spec: Any) -> dict[str, Any]:
+    """As JSON. Every field of it is a plain value already, but that one of them may be a read-only view."""
+    said = {field.name: getattr(spec, field.name) for field in type(spec).__attrs_attrs__}
+    said = {name: value for name, value in said.items() if value is not None}
+    return said | {"parameters": json.loads(json.dumps(said["parameters"], default=dict))}
+
+
+def _way(*, immediate: bool) -> Callable[..., tuple[Any, int]]:
+    """Tried here, so that each call finds made what is made at first use."""
+    if not immediate:
+        import trio  # noqa: PLC0415  # lies in the plugins' directories, and takes 7 MB
+
+        from ._tool import run_tool, warm_up  # noqa: PLC0415  # the same
+
+        trio.run(warm_up)
+        return run_tool
+    from ._immediate import run_immediately  # noqa: PLC0415  # lies in the plugins' directories
+    from ._outcome import rehearse  # noqa: PLC0415  # the same
+
+    rehearse()
+    return run_immediately
+
+
 def _load(table: Mapping[str, Any]) -> list[Any]:
     import pluggy  # noqa: PLC0415  # lies in the plugins' directories
-    import trio  # noqa: PLC0415  # the same
 
     from fairlead import Settings, Tool, hookspecs  # noqa: PLC0415  # the same
 
@@ -94,11 +114,11 @@ def _load(table: Mapping[str, Any]) -> list[Any]:
             )
         worker.name = table["name"] if position == 1 else f"{table['name']}-{position}"
 
-    async def open_all() -> None:
-        for worker in workers:
-            await worker.open()
+    for worker in workers:
+        if type(worker).open is not Tool.open:
+            import trio  # noqa: PLC0415  # as above
 
-    trio.run(open_all)
+            trio.run(worker.open)
     return workers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import socket
 from collections.abc import Mapping
@@ -89,6 +90,8 @@ def start_zygote(setup: Mapping[str, Any], who: Identities) -> Zygote:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything can be sent, or it has no sender
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    gc.collect()
+    gc.freeze()  # a collection on either side would copy the pages that both share
     pid = os.fork()
     if pid == 0:
         _be_zygote(theirs, writer, who)

@@ -35,6 +35,8 @@ TOO_MUCH, ENOUGH = 1024 * 1024, 256 * 1024
 """Bytes that wait for the host: from the one on nothing more is taken from a call, below the other it goes on."""
 REAP_SECONDS = 0.025
 """How often the dead are buried while a call runs: each of them counts for the limit of processes."""
+REST_SECONDS = 5.0
+"""Without a call, after which no process waits for the next one: it takes as much memory as the zygote."""
 SWEEP_SECONDS = 2.0
 ZYGOTE_SECONDS = 1.0
 """In which the zygote says that it has buried a call that was killed."""
@@ -83,6 +85,10 @@ class Supervisor:
         self._running: Running | None = None
         self._spare: Running | None = None
         """The process that waits for the next call."""
+        self._rest_seconds: float = setup.get("rest_seconds", REST_SECONDS)
+        self._rest_at = 0.0
+        self._resting = False
+        """It was sent away, and the zygote has not yet said that it has ended."""
         self._wasted = 0
         self._paused: dict[int, Callable[[], None]] = {}
         self._words = bytearray()
@@ -117,6 +123,8 @@ class Supervisor:
             timeout = None
             if self._running is not None:
                 timeout = max(min(self._running.deadline - time.monotonic(), REAP_SECONDS), 0.0)
+            elif self._spare is not None and self._spare.pid:
+                timeout = max(self._rest_at - time.monotonic(), 0.0)
             for key, events in self._selector.select(timeout):
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.fd)
@@ -226,6 +234,14 @@ class Supervisor:
             return
         spare.handed_over()
         self._spare = spare
+        self._rest_at = time.monotonic() + self._rest_seconds
+
+    def _rest(self) -> None:
+        """Nobody calls: the process that waits goes. It ends by itself when its channel does."""
+        if self._spare is not None and self._spare.pid and time.monotonic() >= self._rest_at:
+            self._spare.close()
+            self._spare = None
+            self._resting = True
 
     def _spare_ended(self, spare: Running) -> None:
         """Nobody should have: the machine is out of memory, or a plugin's thread does what it must not."""
@@ -278,6 +294,8 @@ class Supervisor:
                 self._ready({"workers": [], "problem": problem})
             case "started" if current is not None and current.pid == 0:
                 current.pid = int(frame["pid"])
+            case "ended" if self._resting:
+                self._resting = False  # it says all in the order in which it happened
             case "ended" if current is not None and current.status is None:
                 current.ended(frame)
                 if current is self._spare:
@@ -325,6 +343,7 @@ class Supervisor:
     def _tick(self) -> None:
         running = self._running
         if running is None:
+            self._rest()
             return
         running.orphans = _sweep.reap(running.orphans)
         if running.inbox.closed and running.inbox.socket.fileno() in self._selector.get_map():

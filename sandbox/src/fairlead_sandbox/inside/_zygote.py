@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -38,6 +39,7 @@ def serve(channel: socket.socket) -> NoReturn:
     os.environ.update(setup["environment"])
     sys.path[:] = [*setup["paths"], *(path for path in sys.path if path not in ("", "/fairlead"))]
     plugins = _load(channel, setup["plugins"])
+    _settle()
     hide()
     gc.collect()
     gc.freeze()  # a collection in a call would copy every page that it touches
@@ -46,6 +48,15 @@ def serve(channel: socket.socket) -> NoReturn:
         if order is None:
             os._exit(0)
         _fork(channel, files, partial(run_call, files, who, plugins, setup["egress"]))
+
+
+def _settle() -> None:
+    """What every call would have to do first; its process gets it by the fork."""
+    os.umask(0o022)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are what the interpreter made
 
 
 def _load(channel: socket.socket, tables: list[dict[str, Any]]) -> Plugins:

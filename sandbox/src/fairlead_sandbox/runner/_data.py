@@ -64,6 +64,8 @@ class Setup:
     """For the zygote and all calls, beside PATH, LANG and HOME."""
     keep_seconds: float = 30 * 86400.0
     """How long the record is kept."""
+    rest_seconds: float = 5.0
+    """Without a call, after which no process waits for the next one: it takes as much memory as the zygote."""
 
 
 @frozen
