@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fairlead import Secret, ToolSpec, config
+from fairlead import Secret, ToolSpec, config, hookspecs
 from fairlead._discovery import normal
 from fairlead._isolation import Assignment
 from fairlead._loading import Loaded, load
@@ -221,7 +221,9 @@ def test_other_version_of_the_api_is_refused_before_the_import(site: Any) -> Non
     add(site, "late", "raise SystemExit", manifest={"api": "2.0"})
     error = fault(table("late"))
     assert isinstance(error, PluginVersionError)
-    assert "acme-late 1.0 needs version 2.0 of the plugin API; this core offers 1.0" == error.problem
+    assert (
+        f"acme-late 1.0 needs version 2.0 of the plugin API; this core offers {hookspecs.API_VERSION}" == error.problem
+    )
     assert "acme_late" not in sys.modules
 
 

@@ -1,7 +1,8 @@
-"""The public API of the core as text: every public name with its signature, fields and hook arguments.
+"""The public API of the core as text: every public name with its signature, fields and hook arguments; every schema.
 
-uv run python tests/house/api_snapshot.py            print it
-uv run python tests/house/api_snapshot.py --write    keep it in tests/house/api.txt, and so declare a change
+uv run python -m tests.house.api_snapshot              print it
+uv run python -m tests.house.api_snapshot --write      keep it in tests/house/api.txt, and so declare a change
+uv run python -m tests.house.api_snapshot --release    keep it for good, as what this version of the plugin API was
 """
 
 from __future__ import annotations
@@ -17,22 +18,33 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from fairlead.hookspecs import API_VERSION
+from fairlead.wire import load_schema, schema_names
+
+from .api_schemas import schema_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
 SNAPSHOT = Path(__file__).parent / "api.txt"
+RELEASED = Path(__file__).parent / "released"
+"""What each released version of the plugin API was: ``1.0.txt``. These files are never changed."""
 PACKAGE = "fairlead"
 
 
 def render_api() -> str:
-    """The whole public API: a paragraph for each public module, `fairlead` itself first."""
+    """The whole public API: a paragraph for each public module, `fairlead` itself first, and for each schema."""
     modules = [importlib.import_module(name) for name in public_modules()]
     homes: dict[int, str] = {}
     for module in modules:
         for name in module.__all__:
             homes.setdefault(id(getattr(module, name)), f"{module.__name__}.{name}")
-    return "\n".join("\n".join(describe_module(module, homes)) + "\n" for module in modules)
+    parts = [list(describe_module(module, homes)) for module in modules]
+    parts += [
+        [f"schema {name}", *(f"    {line}" for line in schema_lines(load_schema(name)))] for name in schema_names()
+    ]
+    return "\n".join("\n".join(part) + "\n" for part in parts)
 
 
 def public_modules() -> list[str]:
@@ -105,8 +117,8 @@ def members_of(base: type) -> Iterator[tuple[str, str]]:
     """Everything public that is no field: methods, properties, class variables, members of an enumeration."""
     fields = {one.name for one in attrs.fields(base)} if attrs.has(base) else set()
     names = [name for name in (*vars(base).get("__annotations__", {}), *vars(base)) if not name.startswith("_")]
-    if "pytestmark" in names:
-        names.remove("pytestmark")  # how a conformance kit runs, which is no promise
+    # How a conformance kit runs, and what it checks, is no promise to those who subclass it.
+    names = [name for name in names if name != "pytestmark" and not name.startswith("test_")]
     if not fields and "__init__" in vars(base):
         yield "__init__", describe_function("__init__", vars(base)["__init__"])
     for name in sorted(set(names) - fields):
@@ -169,6 +181,8 @@ def parameter(one: inspect.Parameter) -> str:
 def main() -> None:
     if sys.argv[1:] == ["--write"]:
         SNAPSHOT.write_text(render_api(), "utf-8")
+    elif sys.argv[1:] == ["--release"]:
+        (RELEASED / f"{API_VERSION}.txt").write_text(SNAPSHOT.read_text("utf-8"), "utf-8")
     else:
         sys.stdout.write(render_api())
 

@@ -27,7 +27,7 @@ from fairlead.errors import PluginConflict, PluginError, PluginLoadError, Plugin
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["Candidate", "Entries", "entries", "examine", "installed", "normal"]
+__all__ = ["Candidate", "Entries", "entries", "examine", "installed", "normal", "serves"]
 
 MANIFEST = "fairlead-plugin.json"
 OWN, SITE = "plugins/*/current/plugin.json", "site"
@@ -99,19 +99,12 @@ def examine(kind: Kind, name: str, claims: Iterable[EntryPoint]) -> tuple[Candid
     found = [_candidate(kind, name, each) for each in claims]
     if len(found) == 1:
         return tuple(found)
-    labels = sorted(f"{each.label} ({each.plugin.value})" for each in found)
-    return tuple(
-        _refused(
-            each,
-            PluginConflict(
-                f"{len(found)} plugins claim the name {name!r} in {kind}, so none is used: {' and '.join(labels)}",
-                next_step=f"pip uninstall {each.plugin.distribution}",
-                plugin=f"{kind}/{name}",
-                distribution=" and ".join(sorted(each.label for each in found)),
-            ),
-        )
-        for each in found
-    )
+    labels = " and ".join(sorted(f"{each.label} ({each.plugin.value})" for each in found))
+    problem = f"{len(found)} plugins claim the name {name!r} in {kind}, so none is used: {labels}"
+    told = {"plugin": f"{kind}/{name}", "distribution": " and ".join(sorted(each.label for each in found))}
+    removals = (f"pip uninstall {each.plugin.distribution}" for each in found)
+    errors = (PluginConflict(problem, next_step=removal, **told) for removal in removals)
+    return tuple(map(_refused, found, errors))
 
 
 def _refused(candidate: Candidate, error: PluginError) -> Candidate:
@@ -165,34 +158,33 @@ def _manifest_file(entry_point: EntryPoint) -> Path | None:
 
 
 def _manifest(file: Path, candidate: Candidate) -> Manifest:
-    plugin, label = f"{candidate.plugin.kind}/{candidate.plugin.name}", candidate.label
+    label, plugin, upgrade = candidate.label, candidate.plugin, f"--upgrade {candidate.plugin.distribution}"
+    told = {"plugin": f"{plugin.kind}/{plugin.name}", "distribution": label}
     try:
         raw = loads(file.read_bytes())
         wanted = raw.get("api") if isinstance(raw, dict) else None
         # Before all else: a later version of the manifest may have keys that this one does not know.
-        if isinstance(wanted, str) and not _offered(wanted):
-            raise PluginVersionError(
-                f"{label} needs version {wanted} of the plugin API; this core offers {hookspecs.API_VERSION}",
-                next_step=f"pip install --upgrade fairlead-core {candidate.plugin.distribution}",
-                plugin=plugin,
-                distribution=label,
-            )
+        if isinstance(wanted, str) and not serves(wanted):
+            problem = f"{label} needs version {wanted} of the plugin API; this core offers {hookspecs.API_VERSION}"
+            raise PluginVersionError(problem, next_step=f"pip install {upgrade} fairlead-core", **told)
         check("plugin-manifest", raw)
         return structure(raw, Manifest)
     except (OSError, SchemaError) as error:
         problem = error.problem if isinstance(error, SchemaError) else str(error)
-        raise PluginLoadError(
-            f"{MANIFEST} of {label} is not a manifest: {problem}",
-            next_step=f"pip install --upgrade {candidate.plugin.distribution}",
-            plugin=plugin,
-            distribution=label,
-        ) from error
+        problem = f"{MANIFEST} of {label} is not a manifest: {problem}"
+        raise PluginLoadError(problem, next_step=f"pip install {upgrade}", **told) from error
 
 
-def _offered(wanted: str) -> bool:
-    """Whether this core serves a plugin of that API: the same major, and a minor that is not later."""
-    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", wanted):
-        return True  # the schema has the better words for it
-    major, minor = map(int, wanted.split("."))
-    our_major, our_minor = map(int, hookspecs.API_VERSION.split("."))
-    return major == our_major and minor <= our_minor
+_RANGE = re.compile(r"(?:>=)?([0-9]{1,4})\.([0-9]{1,4})(?:, ?<([0-9]{1,4})(?:\.([0-9]{1,4}))?)?")
+
+
+def serves(api: str) -> bool:
+    """Whether this core serves a plugin with that ``api`` in its manifest: ``1.0`` is ``>=1.0,<2``.
+
+    A text of no such form passes: the manifest's schema has the better words for it.
+    """
+    if (found := _RANGE.fullmatch(api)) is None:
+        return True
+    major, minor, below_major, below_minor = (int(number or 0) for number in found.groups())
+    below = (below_major, below_minor) if found[3] else (major + 1, 0)
+    return (major, minor) <= tuple(map(int, hookspecs.API_VERSION.split("."))) < below

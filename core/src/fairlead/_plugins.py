@@ -19,7 +19,7 @@ class Manifest:
     """``fairlead-plugin.json`` beside a plugin's package: what can be known without running its code."""
 
     api: str
-    """The least version of the plugin API it needs: ``1.0`` means 1.0 or a later 1.x."""
+    """The versions of the plugin API it works with: ``1.0`` means 1.0 or a later 1.x; or ``>=1.0,<1.3``."""
     runtime: Literal["trio", "asyncio"] = "trio"
     isolation: Isolation | None = None
     """The weakest place it agrees to run in; None for the default of its kind."""
@@ -34,6 +34,8 @@ class Manifest:
     tools: tuple[ToolSpec, ...] = ()
     """The specs of its tools, so that nothing needs to be started to know them. Empty: they are asked for."""
     stage: Literal["experimental", "stable", "deprecated"] = "experimental"
+    tier: Literal["bronze", "silver", "gold", "platinum"] | None = None
+    """The quality tier that its authors claim; ``fairlead check`` finds out."""
 
 
 @frozen

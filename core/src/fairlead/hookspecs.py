@@ -33,15 +33,9 @@ __all__ = [
 ]
 
 PROJECT = "fairlead"
-API_VERSION = "1.0"
-"""The version of everything in this module and in the contracts: minor adds, major removes."""
-GROUPS = {
-    "channels": "fairlead.channels",
-    "tools": "fairlead.tools",
-    "providers": "fairlead.providers",
-    "memories": "fairlead.memories",
-    "policies": "fairlead.policies",
-}
+API_VERSION = "1.1"
+"""The version of all public modules, of what the hooks take and of the schemas: minor adds, major removes."""
+GROUPS = {kind: f"{PROJECT}.{kind}" for kind in ("channels", "tools", "providers", "memories", "policies")}
 """Kind, as the configuration spells it, and the entry-point group where its plugins are found."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)

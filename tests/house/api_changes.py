@@ -1,0 +1,10 @@
+"""Changes of the public API that the rules take for a break, and that break nobody."""
+
+from __future__ import annotations
+
+DECLARED: dict[str, dict[str, str]] = {
+    "1.1": {
+        "schema plugin-manifest .api": "a range is a new form beside the old one, which means what it meant",
+    },
+}
+"""By the version that has the change: its name, as the test gives it, and why nobody is broken by it."""
