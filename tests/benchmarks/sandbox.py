@@ -7,9 +7,11 @@ less than one. Everything is done in turn, round by round, so that a slow moment
 counts are ratios of medians. Behind the verdict stands the same for the quickest tenth of the rounds, which a busy
 machine spoils less. L0, the unit, is ``os.fork`` with ``os.waitpid`` in a small process.
 
-A call finds the process ready that was forked for it; *right after another* it waits for the fork. The heavy plugin
-imports ten large modules, once. ``--peers`` puts other packages for the same work beside it, each in an environment of
-its own below ``--cache``, made with uv.
+A call finds the process ready that was forked for it; *right after another* it waits for the fork. The plugin's tools
+are declared as ones that never await (`Tool.immediate`), as plain functions are; *a tool that awaits* is the same
+without that word, and has an event loop made for each call. The heavy plugin imports ten large modules, once.
+``--peers`` puts other packages for the same work beside it, each in an environment of its own below ``--cache``, made
+with uv.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from sandbox_memory import memory_rows  # type: ignore[import-not-found]  # as a
 from sandbox_peers import Peers, peer_rows  # type: ignore[import-not-found]  # as above
 from sandbox_table import Act, Probe, Row, print_machine, print_rows, take_turns  # type: ignore[import-not-found]  # as above
 from sandbox_verdicts import rows_of  # type: ignore[import-not-found]  # as above
-from sandbox_world import HEAVY, PLUGIN, BareFork, World, as_an_app  # type: ignore[import-not-found]  # as above
+from sandbox_world import AWAITS, HEAVY, PLUGIN, BareFork, World, as_an_app  # type: ignore[import-not-found]  # as above
 
 from fairlead_sandbox.container import open_engine
 
@@ -58,12 +60,13 @@ async def measure(world: World, given: argparse.Namespace) -> None:
             stack.callback(peers.close)
             peers.start()
         plain = await stack.enter_async_context(world.sandbox(plain_environment))
+        waiting = await stack.enter_async_context(world.sandbox(world.environment(AWAITS)))
         heavy = await stack.enter_async_context(world.sandbox(heavy_environment))
         app = await stack.enter_async_context(as_an_app(world.root, plain_environment, nursery))
         ways = stack.enter_context(running())
         fork = BareFork()
         stack.callback(fork.close)
-        acts = [Act("probe", probe), *call_acts(plain, heavy, fork, world)]
+        acts = [Act("probe", probe), *call_acts(plain, waiting, heavy, fork, world)]
         acts += [*app_acts(app, every), *egress_acts(ways), *limit_acts(plain, growth, every)]
         acts += [*start_acts(world, plain_environment, every), killed_act(world, every)]
         acts += peers.acts(every) if peers is not None else []
@@ -75,6 +78,7 @@ async def measure(world: World, given: argparse.Namespace) -> None:
         print_rows(title, rows)
     await section("Many callers", load_rows(world, plain_environment, given.slices, given.seconds, rates))
     await section("Memory", memory_rows(world, plain_environment, given.idle))
+    await section("Memory, of a tool that awaits", memory_rows(world, world.environment(AWAITS), given.idle))
     if given.peers:
         print_rows("Beside others", peer_rows(found, rates))
     probe.print_trust(found)

@@ -53,7 +53,7 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def call_acts(plain: Sandboxed, heavy: Sandboxed, fork: BareFork, world: World) -> list[Act]:
+def call_acts(plain: Sandboxed, waiting: Sandboxed, heavy: Sandboxed, fork: BareFork, world: World) -> list[Act]:
     """The path of a call, and what it is measured by."""
 
     def paused(sandbox: Sandboxed) -> Run:
@@ -80,6 +80,8 @@ def call_acts(plain: Sandboxed, heavy: Sandboxed, fork: BareFork, world: World) 
         Act("fork", fork),
         Act("call", paused(plain)),
         Act("call at once", at_once(plain)),
+        Act("awaits", paused(waiting)),
+        Act("awaits at once", at_once(waiting)),
         Act("heavy", paused(heavy)),
         Act("heavy at once", at_once(heavy)),
         Act("exec", execute, every=4),

@@ -70,6 +70,8 @@ def _calls(figures: Figures) -> list[Row]:
         _against(figures, "a bare fork and its end (L0)", L0, L0, "L0"),
         _against(figures, "call, its process is ready", "call", L0, "L0", FORK),
         _against(figures, "call, right after another", "call at once", L0, "L0", FORK),
+        _against(figures, "call of a tool that awaits, its process is ready", "awaits", L0, "L0", FORK),
+        _against(figures, "call of a tool that awaits, right after another", "awaits at once", L0, "L0", FORK),
         _against(figures, "call of the heavy plugin, its process is ready", "heavy", L0, "L0", HEAVY),
         _against(figures, "call of the heavy plugin, right after another", "heavy at once", L0, "L0", HEAVY),
         _against(figures, "docker exec", "exec", L0, "L0"),

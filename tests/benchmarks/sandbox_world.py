@@ -49,6 +49,7 @@ class Plain(Tool):
 def fairlead_tools(settings):
     return [Plain()]
 """
+AWAITS = PLUGIN.replace("    immediate = True\n", "")
 HEAVY = "import asyncio, concurrent.futures, ctypes, email.message, http.client, multiprocessing, sqlite3\n"
 HEAVY += "import unittest.mock, urllib.request, xml.dom.minidom, xmlrpc.client, optparse, pydoc\n"
 FORK = """
