@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import logging
 import math
-from collections.abc import AsyncIterator, Iterator
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pytest
 import trio
@@ -16,9 +21,22 @@ from fairlead._contracts import Worker
 from fairlead._events import Event
 from fairlead._work import Finding
 
-__all__ = ["HOSTILE_TEXTS", "WorkerConformance", "is_amount", "promise", "same", "within", "writable"]
+__all__ = [
+    "HOSTILE_TEXTS",
+    "LifeConformance",
+    "WorkerConformance",
+    "eventually",
+    "is_amount",
+    "logged",
+    "needs",
+    "promise",
+    "same",
+    "within",
+    "writable",
+]
 
 W = TypeVar("W", bound=Worker)
+Check = Callable[..., Coroutine[Any, Any, None]]
 
 HOSTILE_TEXTS = (
     "plain words",
@@ -57,10 +75,56 @@ def within(seconds: float, words: str, source: str, *, shield: bool = False) -> 
     promise(not scope.cancelled_caught and took <= seconds, f"{words}, in {seconds} s", source, f"{took:.1f} s")
 
 
+async def eventually(probe: Callable[[], Awaitable[object]], words: str, source: str, seconds: float = 10) -> None:
+    """A promise of something that need not be there at once; looked at every 20 ms."""
+    seen: object = None
+    with trio.move_on_after(seconds):
+        while not (seen := await probe()):  # noqa: ASYNC110  # what is probed tells nobody
+            await trio.sleep(0.02)
+    promise(seen, f"{words}, in {seconds} s", source, seen)
+
+
+def needs(*names: str) -> Callable[[Check], Check]:
+    """Mark a check that proves something only where each of these is there: an overridden hook, or what is declared.
+
+    Elsewhere it passes without a look; `WorkerConformance.applies` says so.
+    """
+
+    def mark(check: Check) -> Check:
+        @functools.wraps(check)
+        async def checked(self: WorkerConformance[Any], tmp_path: Path) -> None:
+            if not await self.lacking(names, tmp_path):
+                await check(self, tmp_path)
+
+        checked.needs = names  # type: ignore[attr-defined]  # read by `applies`
+        return checked
+
+    return mark
+
+
 class WorkerConformance(Generic[W]):
     """The checks for every kind. Subclass the class of your kind, not this one."""
 
     pytestmark = pytest.mark.trio
+
+    async def applies(self, tmp_path: Path) -> dict[str, str]:
+        """Each check by its name, and what is missing here that it could prove something; empty: it is proven.
+
+        What is missing is the name of a hook that is not overridden, or of something that the worker does not declare.
+        """
+        checks = {name: getattr(self, name) for name in sorted(dir(type(self))) if name.startswith("test_")}
+        return {
+            name: ", ".join(await self.lacking(getattr(check, "needs", ()), tmp_path)) for name, check in checks.items()
+        }
+
+    async def lacking(self, names: Sequence[str], tmp_path: Path) -> list[str]:
+        """Those of the names that are not there."""
+        return [name for name in names if not await self.has(name, tmp_path)]
+
+    async def has(self, name: str, tmp_path: Path) -> bool:
+        """Whether a hook of the kit is overridden."""
+        own = next(base for base in reversed(type(self).__mro__) if name in vars(base))
+        return getattr(type(self), name) is not vars(own)[name]
 
     async def make_worker(self, tmp_path: Path) -> W:
         """Override: the worker, made and not opened. `tmp_path`: a directory for its files.
@@ -111,6 +175,97 @@ class WorkerConformance(Generic[W]):
                     promise(isinstance(finding, Finding), "check() gives findings", source, finding)
                     promise(finding.subject and finding.detail, "a finding says what and how", source, finding)
                     promise(finding.ok or finding.next_step, "a bad finding has a next_step", source, finding)
+
+
+class LifeConformance(WorkerConformance[W]):
+    """What a worker leaves behind, and what it tells."""
+
+    async def secrets(self) -> Sequence[str]:
+        """Override: the secrets in the settings of the worker that `make_worker` makes, as plain text."""
+        return ()
+
+    async def work(self, worker: W) -> list[object]:
+        """Have the opened worker do its work once; gives everything that came from it."""
+        raise NotImplementedError
+
+    async def test_kit_lists_what_it_proves(self, tmp_path: Path) -> None:
+        """Shown by ``pytest -rP``: the checks that prove nothing here, with the hook or declaration that they miss."""
+        found = await self.applies(tmp_path)
+        missing = {name: what for name, what in found.items() if what}
+        print(f"{type(self).__name__}: {len(found) - len(missing)} of {len(found)} checks apply")  # noqa: T201  # for people
+        for name, what in missing.items():
+            print(f"  not {name}: {what}")  # noqa: T201  # the same
+        promise(len(found) > len(missing), "the kit checks something", "fairlead.testing", found)
+
+    async def test_closing_twice_is_safe(self, tmp_path: Path) -> None:
+        """After a failure it is not always known whether it was closed."""
+        async with self.opened(tmp_path) as worker:
+            with within(5, "close() is done", "fairlead.Channel.close"):
+                await worker.close()
+
+    async def test_opening_and_closing_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        """Each time it lets go of its tasks, threads and open files."""
+
+        async def use() -> None:
+            async with self.opened(tmp_path) as worker:
+                await self.work(worker)
+
+        await self.leaves_nothing(use)
+
+    async def leaves_nothing(self, use: Callable[[], Awaitable[None]]) -> None:
+        """Use a worker three times: after the second and third time there is no more than after the first one."""
+        await use()  # what is made once and kept, as imported modules are
+        before = held()
+        for _ in range(2):
+            await use()
+
+        async def back_to_it() -> bool:
+            return all(now <= then for now, then in zip(held(), before, strict=True))
+
+        seen = f"(tasks, threads, files) {before} before"
+        await eventually(back_to_it, f"close() lets go of everything; {seen}", "fairlead.Channel.close", 3)
+
+    @needs("secrets")
+    async def test_secrets_are_never_shown(self, tmp_path: Path) -> None:
+        """Neither in what it gives, nor in its findings, its text, and what it logs."""
+        secrets = [secret for secret in await self.secrets() if secret]
+        promise(secrets, "secrets() names them", "fairlead.types.Secret")
+        with logged() as lines:
+            async with self.opened(tmp_path) as worker:
+                shown = [worker, *await worker.check(), *await self.work(worker), *await worker.check()]
+                texts = [f"{value!r} {value!s}" for value in shown]
+        for text in (*texts, *lines):
+            for secret in secrets:
+                told = text.replace(secret, "(the secret)") if secret in text else ""
+                promise(not told, "a secret is shown by nothing but `reveal`", "fairlead.types.Secret", told)
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Every line that is logged inside, by whomever, with its tracebacks."""
+    lines: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(logging.Formatter("%(name)s %(message)s").format(record))
+
+    root, keeper = logging.getLogger(), Keeper()
+    level = root.level
+    root.addHandler(keeper)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield lines
+    finally:
+        root.setLevel(level)
+        root.removeHandler(keeper)
+
+
+def held() -> tuple[int, int, int]:
+    """How many tasks, threads and open files there are now; 0 files where the system does not say."""
+    gc.collect()
+    threads = [each for each in threading.enumerate() if not each.name.lower().startswith("trio")]  # it keeps idle ones
+    files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208  # descriptors, not paths
+    return trio.lowlevel.current_statistics().tasks_living, len(threads), files
 
 
 def writable(event: Event) -> None:
