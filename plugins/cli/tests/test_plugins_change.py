@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fairlead.hookspecs import API_VERSION
 from fairlead_cli._plugins_change import _confirm_more, _table
 from fairlead_cli.command import main
 
@@ -193,7 +194,7 @@ def test_faults_say_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[s
     future = str(wheel(tmp_path, api="2.0"))
     for arguments, words in (
         (("add", "./nowhere"), "is no directory and no wheel"),
-        (("add", future, *OFFLINE), "needs version 2.0 of the plugin API; this core offers 1.0"),
+        (("add", future, *OFFLINE), f"needs version 2.0 of the plugin API; this core offers {API_VERSION}"),
         (("upgrade", "nothing", *OFFLINE), "no plugin 'nothing' has an environment of its own"),
         (("remove", "nothing", "--yes"), "no plugin 'nothing' has an environment of its own"),
         (("revive", "nothing"), "no plugin 'nothing' ever ran outside of the host here; there are: none"),

@@ -39,10 +39,11 @@ def command(ctx: click.Context, config_file: str | None, profile: str | None, *,
     Last comes what the machine offers for isolation; what is missing there is no fault. Exits with 1 where something is
     wrong.
     """
-    findings = [_python(), *_installed()]
+    findings, warnings = [_python(), *_installed()], list[Finding]()
     try:
         config = load(config_file, profile)
         findings.append(_file(config))
+        warnings = list(_stages(config))
         findings += with_app(config, _ask_app)
     except FairleadError as error:
         findings.append(_fault(error))
@@ -50,12 +51,12 @@ def command(ctx: click.Context, config_file: str | None, profile: str | None, *,
     wrong = [finding for finding in findings if not finding.ok]
     machine = _machine()
     if as_json:
-        shown = {"findings": findings, "machine": machine}
+        shown = {"findings": findings, "warnings": warnings, "machine": machine}
         screen.json(
             {"ok": not wrong, **{name: [attrs.asdict(each) for each in found] for name, found in shown.items()}}
         )
     else:
-        _print(screen, findings, machine)
+        _print(screen, findings, warnings, machine)
     ctx.exit(1 if wrong else 0)
 
 
@@ -81,6 +82,24 @@ def _file(config: Config) -> Finding:
     return Finding("configuration", ok=True, detail=f"{detail} (profile {config.profile}, data in {config.data_dir})")
 
 
+def _stages(config: Config) -> Iterator[Finding]:
+    """Enabled plugins that may soon be gone, or, in production, change any day. They work: it is no fault."""
+    stages = {
+        (each.kind, each.name): (each.manifest.stage, f"{each.distribution} {each.version}")
+        for each in installed(config.data_dir)
+        if each.manifest is not None
+    }
+    for table in config.plugins:
+        stage, label = stages.get((table.kind, table.entry_point), ("", ""))
+        subject, mend = f"{table.kind}/{table.name}", f"fairlead plugins show {table.kind}/{table.entry_point}"
+        if stage == "deprecated":
+            detail = f"{label} is deprecated: its authors have given it up; look for what replaces it"
+            yield Finding(subject, ok=True, detail=detail, next_step=mend)
+        elif stage == "experimental" and config.profile == "production":
+            detail = f"{label} is experimental and may change with each version: pin it"
+            yield Finding(subject, ok=True, detail=detail, next_step=mend)
+
+
 async def _ask_app(app: App) -> Sequence[Finding]:
     return [*await app.check(), await _journal(app)]
 
@@ -96,7 +115,8 @@ async def _journal(app: App) -> Finding:
 
 
 def _fault(error: FairleadError) -> Finding:
-    place = ": ".join(str(part) for part in (getattr(error, "file", ""), getattr(error, "path", "")) if part)
+    file, line = getattr(error, "file", ""), getattr(error, "line", None)
+    place = ": ".join(part for part in (f"{file}:{line}" if line else file, getattr(error, "path", "")) if part)
     detail = f"{place}: {error.problem}" if place else error.problem
     # An error that sends people to the doctor must not do so here.
     mend = (
@@ -121,9 +141,13 @@ def _plain(findings: Sequence[Finding]) -> list[dict[str, object]]:
     return [attrs.asdict(finding) for finding in findings]
 
 
-def _print(screen: Screen, findings: Sequence[Finding], machine: Sequence[Finding]) -> None:
+def _print(
+    screen: Screen, findings: Sequence[Finding], warnings: Sequence[Finding], machine: Sequence[Finding]
+) -> None:
     for finding in findings:
         _print_one(screen, finding, *(("ok ", "") if finding.ok else ("bad", "red")))
+    for finding in warnings:
+        _print_one(screen, finding, "see", "yellow")
     if machine:
         screen.line()
         screen.line("What this machine offers for isolation (fairlead sandbox doctor says more):", "bold")
@@ -140,5 +164,5 @@ def _print(screen: Screen, findings: Sequence[Finding], machine: Sequence[Findin
 
 def _print_one(screen: Screen, finding: Finding, mark: str, style: str) -> None:
     screen.line(f"{mark}  {one_line(finding.subject)}: {escape(finding.detail)}", style)
-    if not finding.ok and finding.next_step:
+    if finding.next_step and (style == "yellow" or not finding.ok):
         screen.line(f"     next: {escape(finding.next_step)}", "dim" if style == "dim" else "")

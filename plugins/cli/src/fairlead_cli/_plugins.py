@@ -11,7 +11,7 @@ import click
 from fairlead.errors import FairleadError, PluginNotFound
 from fairlead.plugins import installed
 from fairlead_cli._options import config_options, example, json_option, load
-from fairlead_cli._plugins_change import add, remove, revive, upgrade
+from fairlead_cli._plugins_change import add, api_words, remove, revive, upgrade
 from fairlead_cli._screen import Screen
 from fairlead_cli._tables import table
 from fairlead_cli._text import escape
@@ -47,14 +47,18 @@ def list_(config_file: str | None, profile: str | None, *, as_json: bool) -> Non
 
 @command.command(
     "show",
-    short_help="What one plugin takes: settings, secrets, hosts.",
+    short_help="What one plugin is and asks for, from its metadata.",
     epilog=example("fairlead plugins show openai"),
 )
 @click.argument("name")
 @config_options
 @json_option
 def show(name: str, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
-    """What the plugin NAME, KIND/NAME or DISTRIBUTION takes: its settings, secrets and hosts."""
+    """What the plugin NAME, KIND/NAME or DISTRIBUTION is and asks for. Nothing of it is run to know that.
+
+    Versions of the plugin API, runtime, the weakest place that it agrees to run in, hosts, secrets, mounts, settings,
+    tools, stage, and the quality tier that its authors claim.
+    """
     screen = Screen()
     every, enabled = _look(config_file, profile, screen)
     found = [plugin for plugin in every if name in (plugin.name, f"{plugin.kind}/{plugin.name}", plugin.distribution)]
@@ -96,11 +100,9 @@ def _plain(plugin: InstalledPlugin, enabled: Enabled | None) -> dict[str, Any]:
         **{name: getattr(plugin, name) for name in ("kind", "name", "distribution", "version", "problem")},
         "entry_point": plugin.value,
         "site": plugin.site,
-        "api": manifest.api if manifest else None,
-        "isolation": manifest.isolation if manifest else None,
-        "stage": manifest.stage if manifest else None,
-        "secrets": list(manifest.secrets) if manifest else [],
-        "hosts": list(manifest.hosts) if manifest else [],
+        **{key: getattr(manifest, key, None) for key in ("api", "runtime", "isolation", "stage", "tier")},
+        **{key: list(getattr(manifest, key, ())) for key in ("secrets", "hosts", "mounts")},
+        "tools": [spec.name for spec in manifest.tools] if manifest else [],
         "enabled": None if tables is None else bool(tables),
         "tables": tables or [],
     }
@@ -131,14 +133,21 @@ def _print(screen: Screen, plugin: InstalledPlugin, enabled: Enabled | None) -> 
         screen.line(f"  problem: {escape(plugin.problem)}", "red")
     screen.line(f"  distribution: {escape(plugin.distribution)} {escape(plugin.version)} ({escape(plugin.value)})")
     screen.line(f"  environment: {f'its own, in {escape(plugin.site)}' if plugin.site else 'that of Fairlead'}")
-    screen.line(f"  api: {escape(plain['api'] or '-')}")
-    floor = f"{escape(plain['isolation'])} or stronger" if plain["isolation"] else "where its kind belongs"
-    screen.line(f"  isolation: {floor}")
-    screen.line(f"  stage: {escape(plain['stage'] or '-')}")
+    floor = f"{plain['isolation']} or stronger" if plain["isolation"] else "where its kind belongs"
     state = {None: "not known", True: f"yes, as {', '.join(plain['tables'])}", False: "no"}[plain["enabled"]]
-    screen.line(f"  enabled: {escape(state)}")
-    screen.line(f"  secrets: {escape(', '.join(plain['secrets']) or 'none')}")
-    screen.line(f"  hosts: {escape(', '.join(plain['hosts']) or 'none')}")
+    words = {
+        "plugin API": api_words(plain["api"]) if plain["api"] else "not said",
+        "runtime": plain["runtime"] or "-",
+        "isolation": floor,
+        "stage": plain["stage"] or "-",
+        "quality tier": f"{plain['tier']}, as its authors say" if plain["tier"] else "none claimed",
+        "enabled": state,
+        **{key: ", ".join(plain[key]) or "none" for key in ("secrets", "hosts", "mounts")},
+        "tools": ", ".join(plain["tools"]) or "not said" if plugin.kind == "tools" else "",
+    }
+    for key, value in words.items():
+        if value:
+            screen.line(f"  {key}: {escape(value)}")
     properties = _settings(plugin).get("properties", {})
     screen.line("  settings:" if properties else "  settings: none")
     for key, schema in properties.items():

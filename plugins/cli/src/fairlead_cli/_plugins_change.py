@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     F = Callable[..., Any]
 
-__all__ = ["add", "remove", "revive", "upgrade"]
+__all__ = ["add", "api_words", "remove", "revive", "upgrade"]
 
 _STEPS = {
     "waiting": "Another process changes something; waiting",
@@ -289,11 +289,10 @@ def _show(screen: Screen, asks: Mapping[str, Any], before: Mapping[str, Any] | N
     """What it asks for, on standard error: it is about the answer, and not the answer."""
     screen.note(f"{escape(asks['distribution'])} {escape(asks['version'])} asks for:", "bold")
     for point in asks["plugins"]:
-        api = f"{point['api']} or a later {point['api'].partition('.')[0]}.x" if point["api"] else "not said"
         words = {
             "isolation": f"{point['isolation']} or stronger",
             "runtime": point["runtime"],
-            "plugin API": api,
+            "plugin API": api_words(point["api"]) if point["api"] else "not said",
             "stage": point["stage"],
             **{key: ", ".join(point[key]) or "none" for key in ("hosts", "secrets", "mounts")},
         }
@@ -304,6 +303,12 @@ def _show(screen: Screen, asks: Mapping[str, Any], before: Mapping[str, Any] | N
     screen.note(f"  {len(needs)} packages beside it: {escape(', '.join(needs)) or 'none'}", "")
     for line in _more(asks, before) if before is not None else ():
         screen.note(f"  more than before: {escape(line)}", "yellow")
+
+
+def api_words(api: str) -> str:
+    """The range of versions, as people say it: ``1.0 or a later 1.x``."""
+    least = api.removeprefix(">=")
+    return f"{least} or a later {least.partition('.')[0]}.x" if "<" not in api else api
 
 
 def _table(point: Mapping[str, Any]) -> str:
