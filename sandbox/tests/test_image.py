@@ -26,7 +26,7 @@ from fairlead_sandbox.image import (
     remove_old_images,
 )
 from fairlead_sandbox.image._build import _last_status, _python_in
-from fairlead_sandbox.image._image import read_image
+from fairlead_sandbox.image._image import TAG, read_image
 from fairlead_sandbox.image._sources import own_sources, own_suite
 
 from .container_engine import IDLE, engine, has_image, missing, python
@@ -244,3 +244,11 @@ async def test_image_of_a_registry_is_labelled(tmp_path: Path) -> None:
         finally:
             with contextlib.suppress(ImageMissing):
                 await docker.ask(lambda: docker.api.remove_image(made, force=True))
+
+
+def test_missing_image_that_the_configuration_names_has_a_hint_of_its_own() -> None:
+    """To build our image helps nobody who asks for another one."""
+    for reference, begins in ((TAG, "fairlead sandbox build"), ("python:3.12", "remove `image` from [isolation]")):
+        with pytest.raises(ImageMissing) as caught:
+            read_image({"Id": "sha256:1", "Config": {}}, reference)
+        assert caught.value.next_step.startswith(begins)

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from fairlead.errors import ConfigError
-from fairlead_sandbox.ingress import Ingress, parse_entrance
+from fairlead_sandbox.ingress import Ingress, as_reached, parse_entrance
 from fairlead_sandbox.inside import _admit
 from fairlead_sandbox.process import Machine, look_at_machine
 
@@ -225,3 +225,28 @@ async def test_next_guest_serves_after_one_was_killed(machine: Machine, tmp_path
                 assert 1 == opened.ingress.connections
                 await following.do(ECHO, port=opened.port)
                 assert b"END" == await rest(waiting)
+
+
+@pytest.mark.parametrize(
+    ("where", "listen", "hosts", "warns"),
+    [
+        ("http://127.0.0.1:8080/", [], [], True),
+        ("http://127.0.0.1:8080/", ["0.0.0.0:8080"], [], False),
+        ("http://127.0.0.1:8080/", ["0.0.0.0:8081"], [], True),
+        ("http://localhost:8080/", ["127.0.0.1:0"], [], False),
+        ("http://127.0.0.1:8008", [], ["127.0.0.1:8008"], False),
+        ("https://[::1]/messages", [], [], True),
+        ("https://api.example.org/bot", [], [], False),
+        ("irc.example.org:6697", [], [], False),
+        ("the terminal", [], [], False),
+        ("http://127.0.0.1:99999/", [], [], False),
+        ("http://[/", [], [], False),
+    ],
+)
+def test_place_that_nobody_reaches_is_told_as_such(
+    where: str, listen: list[str], hosts: list[str], *, warns: bool
+) -> None:
+    """A plugin that listens inside knows nothing of the walls around it."""
+    told = as_reached(where, listen, hosts)
+    assert warns == ("nobody reaches it" in told)
+    assert told.startswith(where)

@@ -48,7 +48,7 @@ async def find_image(engine: Engine, reference: str = TAG) -> Image:
         inspected = await engine.ask(lambda: dict(engine.api.inspect_image(reference)))  # type: ignore[no-untyped-call]  # the stubs have none
     except ImageMissing as error:
         problem = f"the engine has no image {reference!r} to run sandboxes from"
-        raise ImageMissing(problem, next_step=BUILD, floor="container") from error
+        raise ImageMissing(problem, next_step=_next(reference), floor="container") from error
     return read_image(inspected, reference)
 
 
@@ -60,7 +60,7 @@ def read_image(inspected: Mapping[str, Any], reference: str = TAG) -> Image:
     if missing or config.get("Volumes"):
         what = f"has no label {missing[0]}" if missing else "brings volumes of its own"
         problem = f"the image {reference!r} was not made by Fairlead: it {what}"
-        raise ImageMissing(problem, next_step=BUILD, floor="container")
+        raise ImageMissing(problem, next_step=_next(reference), floor="container")
     return Image(
         id=str(inspected["Id"]),
         recipe=str(labels["fairlead.recipe"]),
@@ -69,6 +69,11 @@ def read_image(inspected: Mapping[str, Any], reference: str = TAG) -> Image:
         machine=str(inspected.get("Architecture", "")),
         size_bytes=int(inspected.get("Size") or 0),
     )
+
+
+def _next(reference: str) -> str:
+    """To build ours helps nobody whose configuration names another one."""
+    return BUILD if reference == TAG else f"remove `image` from [isolation], or write image = {TAG!r}; then {BUILD}"
 
 
 async def remove_old_images(engine: Engine) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ The plugin sees every client at its own loopback: who the client is, only the cl
 Floors, from low to high: `_limits`, `_entrances`, `_seats`, `_waiting`; `_splice`; `_ingress`.
 """
 
-from fairlead_sandbox.ingress._entrances import Entrance, parse_entrance
+from fairlead_sandbox.ingress._entrances import Entrance, as_reached, parse_entrance
 from fairlead_sandbox.ingress._ingress import Ingress
 from fairlead_sandbox.ingress._limits import IngressLimits
 
-__all__ = ["Entrance", "Ingress", "IngressLimits", "parse_entrance"]
+__all__ = ["Entrance", "Ingress", "IngressLimits", "as_reached", "parse_entrance"]

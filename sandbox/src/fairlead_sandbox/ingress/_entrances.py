@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from fairlead.errors import ConfigError
 
-__all__ = ["Entrance", "parse_entrance", "parse_entrances"]
+__all__ = ["Entrance", "as_reached", "parse_entrance", "parse_entrances"]
 
 MAX_PORT = 65_535
 PORT = re.compile(r"0|[1-9][0-9]{0,4}")
@@ -73,3 +74,24 @@ def _parse_host(text: str) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         raise ValueError(f"write {address.ipv4_mapped} for it")
     return str(address)
+
+
+def as_reached(where: str, listen: Iterable[str], hosts: Collection[str] = ()) -> str:
+    """The place at which a guest says it is, with the warning that nobody comes there where no entrance leads to it.
+
+    `hosts`: what it may reach itself; such a place is a server's, and not its own.
+    """
+    try:
+        place = urlsplit(where)
+        port = place.port or {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(place.scheme)
+    except ValueError:
+        return where
+    if not place.hostname or port is None or any(each.port in (0, port) for each in parse_entrances(listen)):
+        return where  # no address at all, or one with a way in
+    is_own = place.hostname in _OWN or place.hostname.startswith("127.")
+    if not is_own or f"{place.hostname}:{port}" in hosts:
+        return where
+    return f'{where} inside of its own walls, where nobody reaches it (set listen = ["127.0.0.1:{port}"] in its table)'
+
+
+_OWN = ("localhost", "0.0.0.0", "::1", "::")  # noqa: S104  # names are compared, nothing is opened

@@ -18,7 +18,7 @@ from fairlead.isolation import Assignment
 from fairlead_sandbox._places import Places, Walls
 from fairlead_sandbox.environments import Environment
 from fairlead_sandbox.guest import guest_command
-from fairlead_sandbox.ingress import Ingress
+from fairlead_sandbox.ingress import Ingress, as_reached
 from fairlead_sandbox.isolator._containers import Containers
 from fairlead_sandbox.isolator._egress import WaysOut
 from fairlead_sandbox.isolator._ingress import make_place, open_way_in
@@ -91,7 +91,10 @@ class Guests:
         """Start the plugin, and give its workers. Raises what `Supervisor.peer` and `RemotePlugin.prepare` raise."""
         guest = await self.start(assignment, environment, level, runtime)
         self.supervisors[guest.plugin.subject] = guest.supervisor
-        return await guest.plugin.workers()
+        workers, table = await guest.plugin.workers(), assignment.table
+        for channel in workers.get("channels", ()):
+            channel.reached = partial(as_reached, listen=table.listen, hosts=table.hosts)
+        return workers
 
     async def start(
         self, assignment: Assignment, environment: Environment, level: str, runtime: str, session: str | None = None

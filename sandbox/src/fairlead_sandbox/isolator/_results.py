@@ -26,8 +26,15 @@ def kept(evidence: Mapping[str, Any]) -> dict[str, Any]:
     return {key: evidence[key] for key in KEYS if key in evidence}
 
 
-def result_from(call: ToolCall, spec: ToolSpec, outcome: Outcome, evidence: Mapping[str, Any]) -> ToolResult:
-    """The result of a call that ran."""
+def result_from(
+    call: ToolCall, spec: ToolSpec, outcome: Outcome, evidence: Mapping[str, Any], warning: str = ""
+) -> ToolResult:
+    """The result of a call that ran. `warning`: what the model must know beside it."""
+    result = _result(call, spec, outcome, evidence)
+    return evolve(result, parts=(*result.parts, Text(f"Note: {warning}"))) if warning else result
+
+
+def _result(call: ToolCall, spec: ToolSpec, outcome: Outcome, evidence: Mapping[str, Any]) -> ToolResult:
     usage = outcome.usage
     proof = kept(evidence) | {
         "cpu_seconds": round(usage.cpu_seconds, 4),

@@ -30,6 +30,8 @@ from fairlead_sandbox.runner import Limits, Watch, Work
 __all__ = ["SandboxedTool", "described"]
 
 MOST_TOOLS = 1000
+MOST_FILE_BYTES = 256 * 1024 * 1024
+"""Of one file."""
 _HANDLE = re.compile(r"flsec-[0-9a-f]{32}")
 """Handles of secrets are others at each start, and change nothing about the tools."""
 
@@ -79,15 +81,14 @@ class SandboxedTool(Tool):
                 await self._containers.ready()
             async with self._leased(context.session) as lease:
                 proof = lease.value.evidence
-                if spec.effect != "read" and lease.value.full and not _frees(call):
-                    full = ToolError(f"The call was not made: {lease.value.full}. {FREE}")
-                    return evolve(failure(call, spec, full), evidence=kept(proof))
-                outcome = await lease.value.runner.call(self._work(call, spec, context), _Watcher(context))
+                full = lease.value.full
+                work = self._work(call, spec, context, file_bytes=1 if full else MOST_FILE_BYTES)
+                outcome = await lease.value.runner.call(work, _Watcher(context))
                 if not lease.value.runner.usable:
                     lease.spoil()
                 if spec.effect != "read":
                     lease.value.full = await self._containers.overfull(lease.value)
-                return result_from(call, spec, outcome, proof)
+                return result_from(call, spec, outcome, proof, f"{full}. {FREE}" if full else "")
         except trio.TooSlowError:
             return failure(call, spec, EngineUnavailable(BUSY, next_step="fairlead sandbox doctor", floor="container"))
         except (FairleadError, OSError) as fault:
@@ -112,7 +113,7 @@ class SandboxedTool(Tool):
                 yield lease
                 return
 
-    def _work(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Work:
+    def _work(self, call: ToolCall, spec: ToolSpec, context: ToolContext, file_bytes: int) -> Work:
         return Work(
             id=call.id,
             table=self._plan.table.name,
@@ -129,22 +130,17 @@ class SandboxedTool(Tool):
                 output_bytes=self._walls.output_mb * 1_000_000,
                 memory_bytes=self._walls.memory_mb * 1_000_000,
                 processes=max(8, self._walls.pids // 2),
+                file_bytes=file_bytes,
             ),
         )
 
 
 BUSY = "the Docker Engine has not answered in time"
-FREE = "Remove files with a command that begins with 'rm ', and go on then."
+FREE = "So the call could write nothing. Remove files, and go on then."
 
 
 def _of_disk(error: OSError) -> FairleadError:
     return FairleadError(f"the files of this session cannot be had: {error}", next_step="fairlead sandbox doctor")
-
-
-def _frees(call: ToolCall) -> bool:
-    """Whether a call is one that makes room: whoever is over the limit must have a way back."""
-    command = call.arguments.get("command") if isinstance(call.arguments, dict) else None
-    return isinstance(command, str) and command.lstrip().startswith("rm ")
 
 
 class _Watcher(Watch):
