@@ -1,0 +1,240 @@
+"""IRC as the core sees it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import trio
+
+from fairlead import Capabilities, Channel, Delivery, Finding, Inbound, Inbox, Outbound, Text
+from fairlead.errors import JournalUnavailable, SchemaError
+from fairlead_irc._flood import Bucket
+from fairlead_irc._hearing import Ears
+from fairlead_irc._link import Hear, Link, connect
+from fairlead_irc._login import Refused
+from fairlead_irc._options import Options
+from fairlead_irc._people import nick_in
+from fairlead_irc._wire import Line, render
+
+__all__ = ["IrcChannel"]
+
+MAX_CHARS = 2000
+"""Of one message: some six lines, so that others get their turn between the parts of a long answer."""
+HEARD = 1000
+"""Messages that wait to be handed in, before the connection is not read any more."""
+PATIENCE = 150.0
+"""Seconds that an answer waits for the connection; below the core's own limit for a send."""
+AGAIN_SECONDS = 30.0
+"""After which the core may come again."""
+STEADY_SECONDS = 30.0
+"""A connection that lasted as long was a success."""
+SAME_NOTICE_SECONDS = 60.0
+NOTICES = 10
+"""Notices to people whose messages were refused, under way at the same time."""
+CHECK_SECONDS = 8.0
+JOIN_STEP = "invite the bot, or look at channels and channel_keys"
+JOURNAL_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class IrcChannel(Channel):
+    """One bot on one network."""
+
+    capabilities = Capabilities(max_chars=MAX_CHARS)
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.name = options.name
+        self.chance: Callable[[], float] = random.random
+        """From 0 to 1, for the pauses."""
+        self._ears = Ears(options, time.time)
+        self._bucket = Bucket(options.flood_burst, options.flood_seconds)
+        self._link: Link | None = None
+        self._trouble = "not connected yet"
+        self._refused = False
+        self._news = trio.Event()
+        self._noticed: dict[tuple[str, str], float] = {}
+
+    # -- in
+
+    async def run(self, inbox: Inbox) -> None:
+        """Stay connected until cancelled. Nothing that a server does or says ends it."""
+        heard, waiting = trio.open_memory_channel[tuple[Link, Line]](HEARD)
+
+        async def hear(link: Link, line: Line) -> None:
+            await heard.send((link, line))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hand_in, inbox, waiting)
+            nursery.start_soon(self._tell_ready, inbox)
+            await self._stay_connected(hear)
+
+    async def _stay_connected(self, hear: Hear) -> None:
+        first, longest = self.options.pauses
+        pause = first
+        while True:
+            began = trio.current_time()
+            await self._connect_once(hear)
+            if trio.current_time() - began > STEADY_SECONDS:
+                pause = first
+            if self._refused:  # asking again at once only gets us banned
+                pause = longest
+            await trio.sleep(pause * (0.5 + self.chance() / 2))
+            pause = min(longest, 2 * pause)
+
+    async def _connect_once(self, hear: Hear) -> None:
+        self._refused = False
+        try:
+            stream, buffer, login, first = await connect(self.options)
+        except Refused as error:
+            self._trouble, self._refused = error.problem, True
+        except (OSError, UnicodeError, trio.TooSlowError) as error:
+            self._trouble = _said(error)
+        else:
+            link = Link(self.options, stream, buffer, login.nick, login.caps, self._bucket, hear, self._change)
+            self._link = link
+            try:
+                await link.run(first)
+            finally:
+                self._link, self._trouble = None, link.lost
+                self._change()
+
+    def _change(self) -> None:
+        self._news.set()
+
+    async def _next_news(self) -> None:
+        self._news = trio.Event() if self._news.is_set() else self._news
+        await self._news.wait()
+
+    async def _tell_ready(self, inbox: Inbox) -> None:
+        while (link := self._link) is None or not link.settled:
+            await self._next_news()
+        inbox.ready(f"{self.options.place} as {link.me}")
+
+    async def _hand_in(self, inbox: Inbox, waiting: trio.MemoryReceiveChannel[tuple[Link, Line]]) -> None:
+        async with trio.open_nursery() as notices:
+            async for link, line in waiting:
+                inbound = await self._ears.inbound(link, line)
+                notice = await self._accept(inbox, inbound) if inbound is not None else ""
+                if notice and inbound is not None and len(notices.child_tasks) < NOTICES:
+                    outbound = Outbound("", inbound.address, (Text(notice),), inbound.external_id, "notice")
+                    notices.start_soon(self.send, outbound)
+
+    @staticmethod
+    async def _accept(inbox: Inbox, inbound: Inbound) -> str:
+        """Hand in, again and again while there is no journal: IRC does not deliver twice. The notice of a refusal."""
+        for pause in itertools.chain(JOURNAL_PAUSES, itertools.repeat(JOURNAL_PAUSES[-1])):
+            try:
+                receipt = await inbox.accept(inbound)
+            except JournalUnavailable:
+                await trio.sleep(pause)
+            except SchemaError:
+                return ""
+            else:
+                return receipt.notice if receipt.status == "refused" else ""
+        return ""
+
+    # -- out
+
+    async def send(self, outbound: Outbound) -> Delivery:
+        """Say it in lines, and wait until the server has it. Without a connection it waits for one, up to 150 s.
+
+        ``sent``: the server shows the lines to us (echo-message), or it has answered a PING that stands behind them.
+        The id is the server's, where it has one. Two people never share a direct conversation: where the nick has gone
+        to somebody else, nothing is sent.
+        """
+        where, text = outbound.address.conversation, text_of_parts(outbound)
+        if not text.strip():
+            return Delivery("failed", reason="the message has no words")
+        if outbound.kind == "notice" and not self._is_news(where, text):
+            return Delivery("failed", reason="the same was said there less than a minute ago")
+        link: Link | None = None
+        with trio.move_on_after(PATIENCE):
+            link = await self._link_to(where)
+        if link is None:
+            return Delivery("failed", reason=self._obstacle(where), retry_after=AGAIN_SECONDS)
+        nick = nick_in(where)
+        if nick and (fault := await self._changed_hands(link, nick, where)):
+            return Delivery("failed", reason=fault, retry_after=AGAIN_SECONDS)
+        asker = "" if nick else self._ears.asker(where, outbound.in_reply_to)
+        command = "NOTICE" if outbound.kind == "notice" else "PRIVMSG"
+        return await link.deliver(command, nick or where, f"{asker}: {text}" if asker else text)
+
+    async def _link_to(self, where: str) -> Link | None:
+        """A connection by which this place can be reached; None where the server keeps us out of it."""
+        while True:
+            link = self._link
+            if link is not None and (nick_in(where) or link.fold(where) in link.joined):
+                return link
+            if link is not None and link.settled:
+                return None
+            await self._next_news()
+
+    def _obstacle(self, where: str) -> str:
+        link = self._link
+        if link is None:
+            return f"no connection to {self.options.place}: {self._trouble}"
+        return link.join_faults.get(link.fold(where), f"not in {where}")
+
+    async def _changed_hands(self, link: Link, nick: str, where: str) -> str:
+        """Why a direct message would not reach the person whom it is for; empty where it would."""
+        if not self.options.whois or self._ears.heard_lately(where):
+            return ""
+        found = await link.whois(nick)
+        if found is None:
+            return f"nobody has the nick {nick!r} now"
+        return "" if found.is_in(where) else f"somebody else has the nick {nick!r} now"
+
+    def _is_news(self, where: str, text: str) -> bool:
+        now = trio.current_time()
+        self._noticed = {key: until for key, until in self._noticed.items() if until > now}
+        if (where, text) in self._noticed:
+            return False
+        self._noticed[where, text] = now + SAME_NOTICE_SECONDS
+        return True
+
+    # -- doctor
+
+    async def check(self) -> Sequence[Finding]:
+        """The connection, the nick, each channel; without a running connection one is tried."""
+        findings = [await self._check_connection()]
+        if (link := self._link) is not None:
+            findings += [
+                Finding(
+                    name, ok=False, detail=link.join_faults.get(link.fold(name), "not joined yet"), next_step=JOIN_STEP
+                )
+                for name in self.options.channels
+                if link.fold(name) not in link.joined
+            ]
+        if self.options.sasl == "PLAIN" and not self.options.tls:
+            findings.append(Finding("transport", ok=True, detail="plain: whoever is on the way can read the password"))
+        return findings
+
+    async def _check_connection(self) -> Finding:
+        if self._link is not None:
+            detail = f"connected to {self.options.place} as {self._link.me}"
+            return Finding("connection", ok=True, detail=detail)
+        step = f"look at host, port and tls in [channels.{self.name}]"
+        try:
+            with trio.fail_after(CHECK_SECONDS):
+                stream, _, login, _ = await connect(self.options)
+                await stream.send_all(render("QUIT", "checked"))
+                await stream.aclose()
+        except Refused as error:
+            return Finding("connection", ok=False, detail=error.problem, next_step=error.next_step)
+        except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            detail = f"{self.options.place}: {_said(error)}"
+            return Finding("connection", ok=False, detail=detail, next_step=step)
+        known = f", account {self.options.account or 'of the certificate'}" if self.options.sasl else ""
+        return Finding("connection", ok=True, detail=f"{self.options.place} lets {login.nick} in{known}")
+
+
+def text_of_parts(outbound: Outbound) -> str:
+    """The words of a message; IRC has nothing else."""
+    return "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
