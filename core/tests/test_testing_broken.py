@@ -16,16 +16,12 @@ from fairlead import (
     Inbound,
     Inbox,
     Memory,
-    ModelAnswer,
-    ModelRequest,
     Outbound,
     Policy,
-    Provider,
     Review,
     Text,
     Tool,
     ToolCall,
-    Usage,
     Verdict,
 )
 from fairlead._journal import VolatileJournal, VolatileMemory
@@ -38,12 +34,8 @@ from fairlead.testing import (
     FakePolicy,
     JournalConformance,
     PolicyConformance,
-    ProviderConformance,
-    ScriptedProvider,
     ToolConformance,
-    calls,
 )
-from fairlead.types import Emit
 
 
 async def broken(check: Callable[[Path], Any], tmp_path: Path) -> str:
@@ -62,80 +54,6 @@ async def broken(check: Callable[[Path], Any], tmp_path: Path) -> str:
     except TypeError as error:  # a worker so wrong that the check itself stumbles is found as well
         said.append(str(error))
     return "\n".join(said)
-
-
-# -- providers
-
-
-class Mumbling(ScriptedProvider):
-    async def generate(self, request: ModelRequest, emit: Emit) -> ModelAnswer:
-        answer = await super().generate(request, emit)
-        return ModelAnswer((Text("something else"),), answer.calls, answer.usage, answer.finish)
-
-
-class Stubborn(ScriptedProvider):
-    async def generate(self, request: ModelRequest, emit: Emit) -> ModelAnswer:
-        shielded: list[ModelAnswer] = []
-        with trio.CancelScope(shield=True):
-            shielded.append(await super().generate(request, emit))
-        return shielded[0]
-
-
-PROVIDERS: dict[str, tuple[str, str, Callable[[], Provider]]] = {
-    "streams other words": ("test_answer_is_whole", "deltas, joined", lambda: Mumbling(["hello there"])),
-    "counts nothing": (
-        "test_answer_is_whole",
-        "tokens are reported",
-        lambda: ScriptedProvider([ModelAnswer((Text("hi"),), usage=Usage())]),
-    ),
-    "says nothing": ("test_answer_is_whole", "words or calls", lambda: ScriptedProvider([ModelAnswer()])),
-    "gives half a character": (
-        "test_answer_is_whole",
-        "is Unicode and JSON",
-        lambda: ScriptedProvider(["half of \ud83d"]),
-    ),
-    "takes what is no JSON": (
-        "test_tool_call_goes_round",
-        "is Unicode and JSON",
-        lambda: ScriptedProvider([calls(("add", {"a": float("nan"), "b": 1}))]),
-    ),
-    "has no models": ("test_models_are_listed", "a name of its own", lambda: ScriptedProvider(models=())),
-    "calls no tool": ("test_tool_call_goes_round", "may call the tools", lambda: ScriptedProvider(["five"])),
-    "leaves arguments as text": (
-        "test_tool_call_goes_round",
-        "decoded object",
-        lambda: ScriptedProvider([calls(("add", '{"a": 2, "b": 3}'))]),
-    ),
-    "raises what it likes": (
-        "test_failures_are_provider_errors",
-        "the ProviderError that fits",
-        lambda: ScriptedProvider([KeyError("choices")]),
-    ),
-    "answers what failed": (
-        "test_failures_are_provider_errors",
-        "the ProviderError that fits",
-        lambda: ScriptedProvider(["all is well"]),
-    ),
-    "goes on when it is cancelled": (
-        "test_cancelled_request_lets_go_at_once",
-        "nothing more is emitted",
-        lambda: Stubborn(["one two three"], stream="words"),
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", sorted(PROVIDERS))
-async def test_broken_provider_is_found(fault: str, tmp_path: Path) -> None:
-    """Said in words of the contract."""
-    check, words, make = PROVIDERS[fault]
-
-    class Kit(ProviderConformance):
-        async def make_worker(self, tmp_path: Path) -> Provider:
-            return make()
-
-    found = await broken(getattr(Kit(), check), tmp_path)
-    assert words in found
-    assert "documented in: fairlead." in found
 
 
 # -- channels

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from fairlead.testing._memory_kit import JournalConformance, MemoryConformance, RecallConformance
     from fairlead.testing._policy_kit import PolicyConformance
     from fairlead.testing._provider_kit import ProviderConformance
+    from fairlead.testing._provider_server import ModelServer
+    from fairlead.testing._provider_wire import ModelAsked, ModelReply, ModelWire
     from fairlead.testing._tool_kit import ToolConformance
 
 __all__ = [
@@ -60,6 +62,10 @@ __all__ = [
     "Interrupted",
     "JournalConformance",
     "MemoryConformance",
+    "ModelAsked",
+    "ModelReply",
+    "ModelServer",
+    "ModelWire",
     "PolicyConformance",
     "ProviderConformance",
     "RecallConformance",
@@ -76,6 +82,10 @@ _KITS = {
     "ChannelConformance": "_channel_kit",
     "JournalConformance": "_memory_kit",
     "MemoryConformance": "_memory_kit",
+    "ModelAsked": "_provider_wire",
+    "ModelReply": "_provider_wire",
+    "ModelServer": "_provider_server",
+    "ModelWire": "_provider_wire",
     "PolicyConformance": "_policy_kit",
     "ProviderConformance": "_provider_kit",
     "RecallConformance": "_memory_kit",
