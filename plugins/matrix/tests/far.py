@@ -170,6 +170,19 @@ class Person:
     async def say(self, room: str, text: str, txn: str = "", **more: Any) -> str:
         return await self.put(room, {"msgtype": "m.text", "body": text, **more}, txn)
 
+    async def upload(self, data: bytes, kind: str, name: str = "file") -> str:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+        url = f"{self.url}/_matrix/media/v3/upload"
+        response = await self.http.post(url, content=data, headers=headers, params={"filename": name})
+        assert response.is_success, response.text
+        return str(response.json()["content_uri"])
+
+    async def download(self, url: str) -> bytes:
+        path = f"/_matrix/client/v1/media/download/{url.removeprefix('mxc://')}"
+        response = await self.http.get(self.url + path, headers={"Authorization": f"Bearer {self.token}"})
+        assert response.is_success, response.text
+        return response.content
+
     async def events(self, room: str) -> Sequence[Any]:
         """All that happened there and can be read, oldest first."""
         params = {"dir": "b", "limit": "1000"}
