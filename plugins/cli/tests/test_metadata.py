@@ -150,7 +150,8 @@ def test_doctor_warns_of_experimental_plugins_in_production(
 ) -> None:
     """Where somebody develops they are nothing special."""
     manifest(tmp_path, stage="experimental")
-    rest = 'models = { default = "openai/small" }\n[memories.sqlite]\n[tools.dice]\nsides = true\n'
-    (tmp_path / "fairlead.toml").write_text(f'profile = "{profile}"\n{rest}')
+    models = 'models = { default = "openai/small" }\n[providers.openai]\napi_key = { env = "DICE_TOKEN" }\n'
+    rest = "[memories.sqlite]\n[tools.dice]\nsides = true\n"
+    (tmp_path / "fairlead.toml").write_text(f'profile = "{profile}"\n{models}{rest}')
     _, out, _ = call(capsys, "doctor", "--json")
     assert count == len(json.loads(out)["warnings"]), out
