@@ -154,19 +154,19 @@ class App:
         held.users += 1
         try:
             await desk.take(held, accepted, agent)
-            ticket = self._desk.lanes.enter(held.state.id)
+            ticket = desk.lanes.enter(held.state.id)
             try:
-                if not ticket.granted:
-                    await self._wait_place(ticket, held, order)
+                await self._wait_place(ticket, held, order)
                 return await desk.settle(held, order, waited_for=True)
             finally:
-                self._desk.lanes.leave(ticket)
+                desk.end_work(held, ticket)
         finally:
             held.users -= 1
 
     async def _wait_place(self, ticket: Ticket, held: Session, order: Order) -> None:
         try:
             await ticket.wait()
+            await self._desk.begin_work(held)
         except trio.Cancelled:
             await self._desk.give_up(Turn(self._desk.engine, held, order))
             raise

@@ -242,6 +242,15 @@ class Journal(ABC):
     async def claim(self) -> Sequence[str]:
         """Take over the sessions with unfinished work that no living process owns; no two processes get the same."""
 
+    async def hold(self, session: str) -> None:
+        """Keep other processes from the work of a session until `release`; wait for one that is at it.
+
+        A process that dies lets go. Cancelled: it is not held. Here no other process can be there.
+        """
+
+    def release(self, session: str) -> None:
+        """Let others at the work of a session. Immediate; one that is not held stays as it is."""
+
     @abstractmethod
     async def sessions(
         self, *, owner: str | None = None, limit: int = 100, before: float | None = None

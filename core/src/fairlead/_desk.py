@@ -12,7 +12,7 @@ import trio
 from attrs import astuple, evolve
 
 from fairlead import _events as ev
-from fairlead._contracts import Inbox
+from fairlead._contracts import Inbox, Journal
 from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
@@ -23,7 +23,7 @@ from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, Sche
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fairlead._contracts import Channel, Journal
+    from fairlead._contracts import Channel
     from fairlead._lanes import Lanes, Ticket
     from fairlead._message import Address
     from fairlead._observers import Observers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelInbox", "Desk"]
 
-_TRIES = 5
+_TRIES = 25
 """How often an append is repeated after another process was faster."""
 
 
@@ -54,6 +54,7 @@ class Desk:
     ) -> None:
         self.engine = engine
         self._journal = journal
+        self._shared = type(journal).hold is not Journal.hold
         self.sessions = sessions
         self.lanes = lanes
         self._router = router
@@ -132,6 +133,25 @@ class Desk:
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
+    async def begin_work(self, session: Session) -> None:
+        """At the head of the lane: wait for another process that is at work in the session, and read what it wrote."""
+        name = session.state.id
+        patience = ((_AT_ONCE, "waits for it"), (self.engine.limits.seconds, "takes the work over"))
+        for seconds, then in patience if self._shared else ():
+            with trio.move_on_after(seconds):
+                await self._journal.hold(name)
+                break
+            text = f"session {name!r} is at work in another process; this one {then}"
+            self._observers.raise_notice("desk", text, level="info", session=name)
+        if session.stale or session.state.turn is not None or session.state.outbox:
+            session.stale = True
+            await session.reload()
+
+    def end_work(self, session: Session, ticket: Ticket) -> None:
+        """Whether it began or not."""
+        self._journal.release(session.state.id)
+        self.lanes.leave(ticket)
+
     async def settle(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded:
         """Run one turn in the lane that the caller holds.
 
@@ -178,9 +198,15 @@ class Desk:
             return ended
 
     async def _ended_elsewhere(self, name: str, message: str) -> ev.TurnEnded:
+        ended: ev.TurnEnded | None = None
         for record in reversed(await self._journal.read(name)):
-            if isinstance(record.event, ev.TurnEnded) and message in record.event.messages:
-                return record.event
+            event = record.event
+            if ended is None and isinstance(event, ev.TurnEnded) and message in event.messages:
+                ended = event
+                if event.answer is not None or event.outcome != "answered":
+                    return event
+            elif ended is not None and isinstance(event, ev.ModelAnswered) and event.turn == ended.turn:
+                return evolve(ended, answer=event.message)
         raise TurnCancelled("the message was erased, or rolled back, before its turn came", session=name)
 
     async def give_up(self, turn: Turn) -> None:
@@ -220,8 +246,7 @@ class Desk:
         pause: float | None = None
         try:
             await ticket.wait()
-            if session.stale:
-                await session.reload()
+            await self.begin_work(session)
             if message is None:
                 await self._serve_rest(session)
             elif message in session.state.queue:
@@ -234,7 +259,7 @@ class Desk:
             text = f"a turn broke with {said(await own_fault(error))}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
         finally:
-            self.lanes.leave(ticket)
+            self.end_work(session, ticket)
             session.users -= 1
             self.busy -= 1
             if not self.busy:
@@ -288,6 +313,8 @@ class Desk:
 
 _PAUSES = (1.0, 5.0, 30.0)
 """Seconds until a session is served again whose journal failed: nobody else would come back to it."""
+_AT_ONCE = 1.0
+"""Seconds of waiting for another process after which it is told."""
 _LAST_WORDS = 5.0
 """Seconds for journalling the end of a turn that was cancelled."""
 

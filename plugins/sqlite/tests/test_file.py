@@ -28,7 +28,7 @@ async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
         await memory.journal.append("s", 0, [said()], pending=True)
         found = {path: mode(path) for path in (tmp_path / "sqlite").rglob("*")}
         assert 0o700 == mode(tmp_path / "sqlite")
-    assert 5 == len(found)
+    assert 6 == len(found)
     assert {0o600, 0o700} == set(found.values())
     assert [tmp_path / "sqlite" / "instances"] == [path for path, bits in found.items() if bits == 0o700]
 

@@ -16,6 +16,7 @@ from fairlead.wire import decode_event, encode_event
 from fairlead_sqlite._clerk import Clerk
 from fairlead_sqlite._file import copies, transaction, truncate_wal
 from fairlead_sqlite._glance import Glance
+from fairlead_sqlite._holds import Holds
 from fairlead_sqlite._instances import Instance
 from fairlead_sqlite._writing import Append, Row, Writer
 
@@ -41,6 +42,7 @@ class SqliteJournal(Journal):
         reader: Clerk,
         glance: Glance,
         instance: Instance,
+        holds: Holds,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
@@ -48,6 +50,7 @@ class SqliteJournal(Journal):
         self._reader = reader
         self._glance = glance
         self._instance = instance
+        self._holds = holds
         self._clock = clock
 
     async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
@@ -109,6 +112,16 @@ class SqliteJournal(Journal):
 
     async def claim(self) -> Sequence[str]:
         return await self._writer.do(lambda connection: _claim(connection, self._instance))
+
+    async def hold(self, session: str) -> None:
+        """One that another process has is asked for again, a hundred times a second at first and then ten times."""
+        pause = 0.01
+        while not self._holds.take(session):
+            await trio.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+    def release(self, session: str) -> None:
+        self._holds.drop(session)
 
     async def sessions(
         self, *, owner: str | None = None, limit: int = 100, before: float | None = None

@@ -13,6 +13,7 @@ from fairlead import Finding, Memory, Settings
 if TYPE_CHECKING:
     from fairlead_sqlite._clerk import Clerk
     from fairlead_sqlite._glance import Glance
+    from fairlead_sqlite._holds import Holds
     from fairlead_sqlite._instances import Instance
 
 __all__ = ["SqliteMemory"]
@@ -32,12 +33,14 @@ class SqliteMemory(Memory):
         self._clerks: tuple[Clerk, ...] = ()
         self._glance: Glance | None = None
         self._instance: Instance | None = None
+        self._holds: Holds | None = None
 
     async def open(self) -> None:
         """Open the file, or make it. `JournalUnavailable`: it is damaged, newer than this program, or out of reach."""
         from fairlead_sqlite import _file  # noqa: PLC0415  # apsw is imported when a memory is opened
         from fairlead_sqlite._clerk import Clerk  # noqa: PLC0415  # the same
         from fairlead_sqlite._glance import Glance  # noqa: PLC0415  # the same
+        from fairlead_sqlite._holds import Holds  # noqa: PLC0415  # the same
         from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
         from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
@@ -47,17 +50,19 @@ class SqliteMemory(Memory):
         reader = Clerk(self.path, self._busy_seconds, _file.open_reading)
         self._clerks = (reader, writer)
         self._instance = instance = Instance(self.path.parent / "instances")
+        self._holds = holds = Holds(self.path.with_name(f"{self.path.name}-work"))
         try:
             await writer.start()
             await reader.start()
             self._glance = glance = await reader.do(lambda _: Glance(self.path))
             with _file.explained(instance.directory, self._busy_seconds):
                 await trio.to_thread.run_sync(instance.appear)
+                holds.open()
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.close()
             raise
-        self.journal = SqliteJournal(self.path, writer, reader, glance, instance)
+        self.journal = SqliteJournal(self.path, writer, reader, glance, instance, holds)
         self.recall = SqliteRecall(self.path, writer, reader)
 
     async def close(self) -> None:
@@ -66,6 +71,8 @@ class SqliteMemory(Memory):
             self._glance.close()
         for clerk in self._clerks:
             await clerk.close()
+        if self._holds is not None:
+            self._holds.close()
         if self._instance is not None:
             await trio.to_thread.run_sync(self._instance.leave)
 
