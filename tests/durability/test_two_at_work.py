@@ -36,7 +36,7 @@ async def process(
     seen: RecordingObserver | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[App]:
-    config = Config(data_dir=directory, **({"limits": limits} if limits else {}))
+    config = Config(data_dir=directory, limits=limits or Limits())
     workers: dict[str, Any] = {"tools": [tool] if tool else [], "observers": [seen] if seen else []}
     memory = SqliteMemory(Settings("sqlite", {}, directory))
     async with fairlead.open(config, providers=[provider], memories=[memory], **workers) as app:
