@@ -118,7 +118,7 @@ def of_anybody() -> list[Review]:
     )
     places = (
         None,
-        Address(""),
+        Address(" "),
         Address("kit", "", "x\r\ny\x00", "\u202e"),
         Address("x" * 5000, "y" * 5000, "z" * 5000),
     )
