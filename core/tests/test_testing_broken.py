@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,17 @@ from fairlead import (
     Policy,
     Review,
     Text,
-    Tool,
     ToolCall,
     Verdict,
 )
 from fairlead._journal import VolatileJournal, VolatileMemory
-from fairlead.errors import ToolError
 from fairlead.events import Event
 from fairlead.testing import (
     CapturingChannel,
     ChannelConformance,
-    CountingTool,
     FakePolicy,
     JournalConformance,
     PolicyConformance,
-    ToolConformance,
 )
 
 
@@ -150,69 +145,6 @@ async def test_broken_channel_is_found(fault: str, tmp_path: Path) -> None:
 
         async def outbox(self) -> Sequence[str]:
             return [part.text for outbound in self.channel.sent for part in outbound.parts if isinstance(part, Text)]
-
-    assert words in await broken(getattr(Kit(), check), tmp_path)
-
-
-# -- tools
-
-
-def changing(arguments: Any) -> str:
-    with suppress(AttributeError):
-        arguments["more"] = True
-    return "done"
-
-
-def naming(arguments: dict[str, Any]) -> str:
-    return f"hello {arguments['name'].upper()}"
-
-
-NAME = {"type": "object", "properties": {"name": {"type": ["string", "number"]}}, "examples": [{"name": "a"}]}
-TOOLS: dict[str, tuple[str, str, Callable[[], Tool]]] = {
-    "has a name with a blank": ("test_specs_are_complete", "a name has letters", lambda: CountingTool("my tool")),
-    "says nothing of itself": ("test_specs_are_complete", "description", lambda: CountingTool(description=" ")),
-    "has a broken schema": (
-        "test_schemas_are_valid",
-        "is valid",
-        lambda: CountingTool(parameters={"type": "object", "properties": 5}),
-    ),
-    "refers elsewhere": (
-        "test_schemas_are_valid",
-        "is valid",
-        lambda: CountingTool(parameters={"type": "object", "properties": {"a": {"$ref": "https://example.org"}}}),
-    ),
-    "fails at its example": ("test_example_succeeds", "no", lambda: CountingTool(outcome=AssertionError("no"))),
-    "gives a name of a file that is no Unicode": (
-        "test_example_succeeds",
-        "is Unicode and JSON",
-        lambda: CountingTool(outcome="caf\udce9"),
-    ),
-    "changes its arguments": (
-        "test_example_succeeds",
-        "leaves its arguments alone",
-        lambda: CountingTool(outcome=changing),
-    ),
-    "stumbles": (
-        "test_hostile_arguments_raise_nothing_but_tool_errors",
-        "ToolError alone",
-        lambda: CountingTool(outcome=naming, parameters=NAME),
-    ),
-    "fails without words": (
-        "test_hostile_arguments_raise_nothing_but_tool_errors",
-        "has words",
-        lambda: CountingTool(outcome=ToolError(""), parameters=NAME),
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", sorted(TOOLS))
-async def test_broken_tool_is_found(fault: str, tmp_path: Path) -> None:
-    """By its spec, or by what it does."""
-    check, words, make = TOOLS[fault]
-
-    class Kit(ToolConformance):
-        async def make_worker(self, tmp_path: Path) -> Tool:
-            return make()
 
     assert words in await broken(getattr(Kit(), check), tmp_path)
 
