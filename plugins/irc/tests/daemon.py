@@ -170,6 +170,17 @@ class Person:
         mark = f" {command} {target} :"
         return [line.split(mark, 1)[1] for line in self.lines if mark in line]
 
+    async def meet(self, nick: str, channel: str) -> None:
+        """Wait until somebody is in a channel that we are in ourselves."""
+        await self.settle()
+        listed = [
+            line.split(":")[-1].split()
+            for line in self.lines
+            if f" 353 {self.nick} " in line and f" {channel} :" in line
+        ]
+        if not any(nick in (name.lstrip("@+") for name in names) for names in listed):
+            await self.expect(f":{nick}!~{nick}@127.0.0.1 JOIN :{channel}")
+
     async def settle(self) -> None:
         """Wait until the server has done all that was said to it, and we have read it."""
         token = f"settled{len(self.lines)}"

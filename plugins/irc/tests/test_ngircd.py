@@ -224,6 +224,7 @@ async def test_restarted_server_is_joined_again_and_nothing_is_doubled() -> None
             nursery.start_soon(speak)
             await daemon.start()
             async with person(daemon, "ann", "#room") as ann:
+                await ann.meet("bot", "#room")
                 await ann.say("PRIVMSG bot :after")
                 assert "after" == await heard(inbox)
                 assert "sent" == (await say(channel, "#room", "and now")).status

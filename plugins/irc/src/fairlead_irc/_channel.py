@@ -54,6 +54,7 @@ class IrcChannel(Channel):
         self._link: Link | None = None
         self._trouble = "not connected yet"
         self._refused = False
+        self._runs = 0
         self._news = trio.Event()
         self._noticed: dict[tuple[str, str], float] = {}
 
@@ -66,10 +67,15 @@ class IrcChannel(Channel):
         async def hear(link: Link, line: Line) -> None:
             await heard.send((link, line))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hand_in, inbox, waiting)
-            nursery.start_soon(self._tell_ready, inbox)
-            await self._stay_connected(hear)
+        self._runs += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hand_in, inbox, waiting)
+                nursery.start_soon(self._tell_ready, inbox)
+                await self._stay_connected(hear)
+        finally:
+            self._runs -= 1
+            self._change()
 
     async def _stay_connected(self, hear: Hear) -> None:
         first, longest = self.options.pauses
@@ -150,27 +156,34 @@ class IrcChannel(Channel):
             return Delivery("failed", reason="the message has no words")
         if outbound.kind == "notice" and not self._is_news(where, text):
             return Delivery("failed", reason="the same was said there less than a minute ago")
-        link: Link | None = None
-        with trio.move_on_after(PATIENCE):
-            link = await self._link_to(where)
-        if link is None:
-            return Delivery("failed", reason=self._obstacle(where), retry_after=AGAIN_SECONDS)
-        nick = nick_in(where)
-        if nick and (fault := await self._changed_hands(link, nick, where)):
-            return Delivery("failed", reason=fault, retry_after=AGAIN_SECONDS)
-        asker = "" if nick else self._ears.asker(where, outbound.in_reply_to)
+        asker = "" if nick_in(where) else self._ears.asker(where, outbound.in_reply_to)
         command = "NOTICE" if outbound.kind == "notice" else "PRIVMSG"
-        return await link.deliver(command, nick or where, f"{asker}: {text}" if asker else text)
+        return await self._deliver(command, where, f"{asker}: {text}" if asker else text)
+
+    async def _deliver(self, command: str, where: str, text: str) -> Delivery:
+        delivery: Delivery | None = None
+        while delivery is None:
+            link: Link | None = None
+            with trio.move_on_after(PATIENCE):
+                link = await self._link_to(where)
+            if link is None:
+                return Delivery("failed", reason=self._obstacle(where), retry_after=AGAIN_SECONDS)
+            nick = nick_in(where)
+            if nick and (fault := await self._changed_hands(link, nick, where)):
+                return Delivery("failed", reason=fault, retry_after=AGAIN_SECONDS)
+            delivery = await link.deliver(command, nick or where, text)
+        return delivery
 
     async def _link_to(self, where: str) -> Link | None:
         """A connection by which this place can be reached; None where the server keeps us out of it."""
-        while True:
+        while self._runs:
             link = self._link
             if link is not None and (nick_in(where) or link.fold(where) in link.joined):
                 return link
             if link is not None and link.settled:
                 return None
             await self._next_news()
+        return None
 
     def _obstacle(self, where: str) -> str:
         link = self._link

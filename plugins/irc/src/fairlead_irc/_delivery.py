@@ -10,7 +10,7 @@ from attrs import define, field
 from fairlead import Delivery
 from fairlead_irc._wire import Line, fold
 
-__all__ = ["RECONNECTING_SECONDS", "Ticket"]
+__all__ = ["Ticket"]
 
 FOR_GOOD = {
     *("401", "403", "404", "407", "411", "412", "413", "415", "416", "442", "477", "482", "486", "489", "492", "494"),
@@ -20,7 +20,6 @@ FOR_GOOD = {
 NOT_NOW = {"263", "439"}
 """Too fast, for the server as a whole or for new targets."""
 LATER_SECONDS = 60.0
-RECONNECTING_SECONDS = 5.0
 
 
 @define(eq=False)
@@ -92,10 +91,10 @@ class Ticket:
             return True
         return not self.waiting if self.echo and not self.faults else self._ponged
 
-    def delivery(self) -> Delivery:
-        """What is known now."""
+    def delivery(self) -> Delivery | None:
+        """What is known now; None: nothing was written, so it can go by another connection."""
         if not self.written:
-            return Delivery("failed", reason=self.lost or "nothing was written", retry_after=RECONNECTING_SECONDS)
+            return None
         if len(self.faults) >= self.written:
             return Delivery("failed", reason=f"the server answered {self.faults[0]}", retry_after=self.after)
         if self.faults:

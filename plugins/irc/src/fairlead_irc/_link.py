@@ -12,7 +12,7 @@ from attrs import define, field
 
 from fairlead import Delivery
 from fairlead_irc._batches import CONCAT, MULTILINE, Batches
-from fairlead_irc._delivery import RECONNECTING_SECONDS, Ticket
+from fairlead_irc._delivery import Ticket
 from fairlead_irc._flood import Bucket
 from fairlead_irc._login import Login
 from fairlead_irc._options import Options
@@ -354,11 +354,12 @@ class Link:
 
     # -- saying
 
-    async def deliver(self, command: str, target: str, text: str) -> Delivery:
-        """Say a text, and wait until the server says what became of it; one text at a time."""
+    async def deliver(self, command: str, target: str, text: str) -> Delivery | None:
+        """Say a text, and wait until the server says what became of it; one text at a time.
+
+        None: the connection was lost before anything of it was written.
+        """
         async with self._turn:
-            if self.lost:
-                return Delivery("failed", reason=self.lost, retry_after=RECONNECTING_SECONDS)
             self._tickets += 1
             echo = "echo-message" in self.caps and self.fold(target) != self.fold(self.me)
             token = f"fl{self._tickets}-{id(self):x}"

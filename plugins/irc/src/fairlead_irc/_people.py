@@ -34,11 +34,11 @@ class Speaker:
 
     def is_in(self, conversation: str) -> bool:
         """Whether a direct conversation is held with this person."""
-        _, mark, rest = re.split(r"([/!])", conversation, maxsplit=1) if nick_in(conversation) else ("", "", "")
-        return rest == (self.account if mark == "/" else self.mask)
+        rest = conversation[len(nick_in(conversation)) :]
+        return rest == (f"/{self.account}" if rest.startswith("/") else f"!{self.mask}")
 
 
 def nick_in(conversation: str) -> str:
     """The nick of a direct conversation; empty where it is none."""
-    found = re.match(r"[^/!#&+]+(?=[/!])", conversation)
+    found = re.match(r"[^\s\x00-\x1f\x7f/!#&+:@,][^\s\x00-\x1f\x7f/!,]*(?=[/!])", conversation)
     return found[0] if found else ""
