@@ -234,6 +234,14 @@ class World:
         found = (await self.http.post(url, json=body)).json()
         return Person(self.synapse.url, found["user_id"], found["access_token"], self.http)
 
+    async def log_in(self, person: Person, password: str = PASSWORD) -> Person:
+        """The same user with another session."""
+        identifier = {"type": "m.id.user", "user": person.user_id}
+        body = {"type": "m.login.password", "identifier": identifier, "password": password}
+        response = await self.http.post(f"{self.synapse.url}/_matrix/client/v3/login", json=body)
+        assert response.is_success, response.text
+        return Person(self.synapse.url, person.user_id, response.json()["access_token"], self.http)
+
     async def slow_down(self, user_id: str, per_second: int, burst: int) -> None:
         """A rate limit for one user. 0 and 0: none."""
         admin = await self.person("admin")
