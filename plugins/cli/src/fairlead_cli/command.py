@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": ("_doctor", "Check the installation; say what mends each fault."),
     "plugins": ("_plugins", "What is installed and enabled."),
     "new": ("_new", "Write a project for a plugin."),
+    "check": ("_check", "Find the quality tier of a plugin."),
     "sandbox": ("_sandbox", "The sandboxes: their image, containers, and the proof."),
     "sessions": ("_sessions", "List, show, fork, roll back, export and erase sessions."),
     "policy": ("_policy", "Why a tool call is allowed or denied."),
