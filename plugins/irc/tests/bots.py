@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -56,3 +56,10 @@ async def say(channel: IrcChannel, where: str | Address, text: str, **more: Any)
     address = Address("irc", "127.0.0.1", where) if isinstance(where, str) else where
     with trio.fail_after(SECONDS):
         return await channel.send(Outbound("turn-1", address, (Text(text),), **more))
+
+
+async def until(probe: Callable[[], object]) -> None:
+    """Wait until something is so that tells nobody."""
+    with trio.fail_after(SECONDS):
+        while not probe():  # noqa: ASYNC110  # see above
+            await trio.sleep(0.01)  # real time: sockets

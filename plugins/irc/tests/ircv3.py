@@ -269,7 +269,7 @@ class Server:
             )
             self.refusing = 0
             return
-        if target[:1] != "#" and target not in self.people:
+        if target.lstrip("@+")[:1] != "#" and target not in self.people:
             await client.send(f":irc.fake 401 {client.nick} {target} :No such nick", **label)
             return
         self.shown.append((target, text))

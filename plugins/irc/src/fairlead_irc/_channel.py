@@ -17,6 +17,7 @@ from fairlead_irc._link import Hear, Link, connect
 from fairlead_irc._login import Refused
 from fairlead_irc._options import Options
 from fairlead_irc._people import nick_in
+from fairlead_irc._standing import Standing
 from fairlead_irc._wire import Line, render
 
 __all__ = ["IrcChannel"]
@@ -99,7 +100,16 @@ class IrcChannel(Channel):
         except (OSError, UnicodeError, trio.TooSlowError) as error:
             self._trouble = _said(error)
         else:
-            link = Link(self.options, stream, buffer, login.nick, login.caps, self._bucket, hear, self._change)
+            link = Link(
+                self.options,
+                stream,
+                buffer,
+                login.caps,
+                Standing(login.nick, self.options.channels),
+                self._bucket,
+                hear,
+                self._change,
+            )
             self._link = link
             try:
                 await link.run(first)
@@ -115,9 +125,9 @@ class IrcChannel(Channel):
         await self._news.wait()
 
     async def _tell_ready(self, inbox: Inbox) -> None:
-        while (link := self._link) is None or not link.settled:
+        while (link := self._link) is None or not link.here.settled:
             await self._next_news()
-        inbox.ready(f"{self.options.place} as {link.me}")
+        inbox.ready(f"{self.options.place} as {link.here.me}")
 
     async def _hand_in(self, inbox: Inbox, waiting: trio.MemoryReceiveChannel[tuple[Link, Line]]) -> None:
         async with trio.open_nursery() as notices:
@@ -178,9 +188,9 @@ class IrcChannel(Channel):
         """A connection by which this place can be reached; None where the server keeps us out of it."""
         while self._runs:
             link = self._link
-            if link is not None and (nick_in(where) or link.fold(where) in link.joined):
+            if link is not None and (nick_in(where) or link.here.room_in(where) in link.here.joined):
                 return link
-            if link is not None and link.settled:
+            if link is not None and link.here.settled:
                 return None
             await self._next_news()
         return None
@@ -189,7 +199,7 @@ class IrcChannel(Channel):
         link = self._link
         if link is None:
             return f"no connection to {self.options.place}: {self._trouble}"
-        return link.join_faults.get(link.fold(where), f"not in {where}")
+        return link.here.faults.get(link.here.room_in(where), f"not in {where}")
 
     async def _changed_hands(self, link: Link, nick: str, where: str) -> str:
         """Why a direct message would not reach the person whom it is for; empty where it would."""
@@ -216,10 +226,12 @@ class IrcChannel(Channel):
         if (link := self._link) is not None:
             findings += [
                 Finding(
-                    name, ok=False, detail=link.join_faults.get(link.fold(name), "not joined yet"), next_step=JOIN_STEP
+                    name,
+                    ok=False,
+                    detail=link.here.faults.get(link.here.fold(name), "not joined yet"),
+                    next_step=JOIN_STEP,
                 )
-                for name in self.options.channels
-                if link.fold(name) not in link.joined
+                for name in link.here.missing()
             ]
         if self.options.sasl == "PLAIN" and not self.options.tls:
             findings.append(Finding("transport", ok=True, detail="plain: whoever is on the way can read the password"))
@@ -227,7 +239,7 @@ class IrcChannel(Channel):
 
     async def _check_connection(self) -> Finding:
         if self._link is not None:
-            detail = f"connected to {self.options.place} as {self._link.me}"
+            detail = f"connected to {self.options.place} as {self._link.here.me}"
             return Finding("connection", ok=True, detail=detail)
         step = f"look at host, port and tls in [channels.{self.name}]"
         try:

@@ -63,7 +63,7 @@ class Ears:
 
     def _said(self, link: Link, line: Line) -> tuple[str, str] | None:
         """The room (empty for a direct message) and the words; None where they are not for us."""
-        target, text = line.param(0), line.param(-1)
+        here, target, text = link.here, line.param(0), line.param(-1)
         if not line.nick or "@" not in line.source or len(line.params) < 2:  # noqa: PLR2004  # servers, and half a line
             return None
         action = ""
@@ -75,11 +75,11 @@ class Ears:
         text = plain(text).strip()
         if not text:
             return None
-        if target.lstrip(link.status_marks or " ")[:1] not in link.channel_types:
-            return ("", action + text) if self.options.direct and link.is_me(target) else None
-        heard = {"off": None, "all": addressed(text, link.me, link.mapping) or text}
-        words = heard.get(self.options.groups, addressed(text, link.me, link.mapping))
-        return None if words is None else (link.fold(target), action + words)
+        if not here.room_in(target):
+            return ("", action + text) if self.options.direct and here.is_me(target) else None
+        heard = {"off": None, "all": addressed(text, here.me, here.mapping) or text}
+        words = heard.get(self.options.groups, addressed(text, here.me, here.mapping))
+        return None if words is None else (here.fold(target), action + words)
 
     async def _speaker(self, link: Link, line: Line) -> Speaker:
         """By the account of the tag, or as WHOIS says it, if that is about the same user and host."""
@@ -115,7 +115,7 @@ class Ears:
         said = seconds_of(line.tags.get("time", ""))
         if said is None:
             return REPLAY in line.tags and "msgid" not in line.tags
-        return link.server_now() - said > self.options.history_seconds
+        return link.here.now() - said > self.options.history_seconds
 
 
 V = TypeVar("V")

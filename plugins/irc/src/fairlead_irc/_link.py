@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -17,8 +18,9 @@ from fairlead_irc._flood import Bucket
 from fairlead_irc._login import Login
 from fairlead_irc._options import Options
 from fairlead_irc._people import Speaker
+from fairlead_irc._standing import Standing
 from fairlead_irc._text import Said, in_lines, in_one, room_for
-from fairlead_irc._wire import Line, LineBuffer, fold, parse, render, seconds_of
+from fairlead_irc._wire import Line, LineBuffer, parse, render
 
 __all__ = ["Hear", "Link", "connect"]
 
@@ -26,8 +28,8 @@ LOGIN_SECONDS = 30.0
 GREETING_SECONDS = 10.0
 """For the message of the day, before the channels are joined all the same."""
 JOIN_SECONDS = 10.0
-SILENCE_SECONDS = 30.0
-"""For an answer to our own PING."""
+ANSWER_SHARE = 1 / 3
+"""Of `ping_seconds`: for the answer to our own PING."""
 CONFIRM_SECONDS = 30.0
 WHOIS_SECONDS = 10.0
 PLACE_PAUSES = 5
@@ -35,7 +37,8 @@ PLACE_PAUSES = 5
 UNREAD = 500
 """Lines that wait to be written before the connection counts as dead."""
 LAST_WORDS = 1.0
-JOIN_FAULTS = {"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "480", "489", "520"}
+WHOIS = {"311", "318", "330", "401"}
+"""User and host, the end, the account, no such nick."""
 
 Hear = Callable[["Link", Line], Awaitable[None]]
 
@@ -88,57 +91,29 @@ class Link:
     options: Options
     stream: trio.abc.Stream
     buffer: LineBuffer
-    me: str
-    """Our nick now."""
     caps: Mapping[str, str]
+    here: Standing
     bucket: Bucket
     hear: Hear
     """Awaited with each message that somebody has said."""
     changed: Callable[[], None]
     """Called when what can be said where is different from before."""
-    mask: str = ""
-    """Our ``user@host`` as the server shows it; empty while it has not."""
-    mapping: str = "rfc1459"
-    channel_types: str = "#&"
-    status_marks: str = ""
-    joined: set[str] = field(factory=set)
-    """Folded names."""
-    join_faults: dict[str, str] = field(factory=dict)
     lost: str = ""
     """Why it has ended."""
-    _clock: tuple[float, float] = (-math.inf, 0.0)
-    """The server's clock when we last saw it, and trio's then."""
     _batches: Batches = field(factory=Batches)
     _ticket: Ticket | None = None
     _tickets: int = 0
     _turn: trio.Lock = field(factory=trio.Lock)
-    _greeted: trio.Event = field(factory=trio.Event)
     _moved: trio.Event = field(factory=trio.Event)
-    """A channel was joined or left, or a nick changed."""
+    """We are somewhere else, or somebody else."""
     _asked: str = ""
     """The nick that a WHOIS is about, folded."""
-    _told: list[Line] = field(factory=list)
+    _told: dict[str, Line] = field(factory=dict)
     _answered: trio.Event = field(factory=trio.Event)
     _writing: bool = False
     _lines: tuple[trio.MemorySendChannel[bytes], trio.MemoryReceiveChannel[bytes]] = field(
         factory=lambda: trio.open_memory_channel[bytes](UNREAD)
     )
-
-    _acts: Mapping[str, Callable[[Line, bool], None]] = field(init=False)
-
-    @_acts.default
-    def _all_acts(self) -> Mapping[str, Callable[[Line, bool], None]]:
-        return {
-            "PING": self._take_ping,
-            "ERROR": self._take_error,
-            **dict.fromkeys(("001", "PONG"), self._take_clock),
-            **dict.fromkeys(("NICK", "QUIT"), self._take_nick),
-            "JOIN": self._take_join,
-            **dict.fromkeys(("PART", "KICK"), self._take_part),
-            "005": self._take_support,
-            **dict.fromkeys(("376", "422"), self._take_greeting),
-            "396": self._take_host,
-        }
 
     # -- serving
 
@@ -163,6 +138,9 @@ class Link:
         if self._ticket is not None:
             self._ticket.lose(f"the connection was lost: {self.lost}")
         self._answered.set()
+        self._move()
+
+    def _move(self) -> None:
         self._moved.set()
         self.changed()
 
@@ -170,43 +148,40 @@ class Link:
         """Say good-bye, and read until the server closes, so that it does not meet a closed door."""
         if self._writing:
             return
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             await self.stream.send_all(render("QUIT", "bye"))
             while await self.stream.receive_some(65_536):
                 pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
 
     async def _read(self) -> None:
         asked = False
         while not self.lost:
             data: bytes | bytearray | None = None
-            with trio.move_on_after(SILENCE_SECONDS if asked else self.options.ping_seconds):
+            with trio.move_on_after(self.options.ping_seconds * (ANSWER_SHARE if asked else 1)):
                 try:
                     data = await self.stream.receive_some(65_536)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                     return self._end(str(error.__cause__ or error))
             if data is None and asked:
-                return self._end(f"the server said nothing for {self.options.ping_seconds + SILENCE_SECONDS:g} s")
+                return self._end(f"the server said nothing for {self.options.ping_seconds * (1 + ANSWER_SHARE):g} s")
             if data is not None and not data:
                 return self._end("the server closed the connection")
             asked = data is None
             if data is None:
                 self.put(render("PING", "alive"))
             for raw in self.buffer.feed(bytes(data or b"")):
-                line = parse(raw)
-                if line is not None:
+                if (line := parse(raw)) is not None:
                     await self._take(line)
         return None
 
     async def _write(self) -> None:
         async for data in self._lines[1]:
+            self._writing = True
             try:
-                self._writing = True
                 await self.stream.send_all(data)
-                self._writing = False
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 return self._end(str(error.__cause__ or error))
+            self._writing = False
         return None
 
     def put(self, data: bytes) -> None:
@@ -216,99 +191,35 @@ class Link:
         except trio.WouldBlock:
             self._end("the server does not read")
 
-    # -- hearing
-
     async def _take(self, line: Line) -> None:
         found = self._batches.take(line)
         if found is None:
             return
-        own = bool(found.nick) and self.is_me(found.nick)
-        if own and "@" in found.source:
-            self.mask = found.source.partition("!")[2]
+        own = self.here.is_me(found.nick)
         if self._ticket is not None:
             self._ticket.take(found, own=own)
-        if self._asked:
+        if self._asked and found.command in WHOIS and self.here.fold(found.param(1)) == self._asked:
             self._take_whois(found)
-        if found.command == "PRIVMSG":
-            if not own:
-                await self.hear(self, found)
-        elif (act := self._acts.get(found.command)) is not None:
-            act(found, own)
-        elif found.command in JOIN_FAULTS:
-            self._take_join_fault(found)
-
-    def server_now(self) -> float:
-        """Unix seconds by the server's clock; minus infinity where it has not shown it."""
-        return self._clock[0] + trio.current_time() - self._clock[1]
-
-    def _take_clock(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        if (seconds := seconds_of(line.tags.get("time", ""))) is not None:
-            self._clock = (seconds, trio.current_time())
-
-    def _take_ping(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        self.put(render("PONG", *line.params))
-
-    def _take_error(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        if "flood" in line.param(-1).lower():
-            self.bucket.slow_down()
-        self._end(f"the server ended it: {line.param(-1)[:200]}")
-
-    def _take_nick(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        if own:
-            self.me = line.param(0) or self.me
-        self._move()
-
-    def _take_join(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        if own:
-            for name in line.param(0).split(","):
-                self.joined.add(self.fold(name))
-                self.join_faults.pop(self.fold(name), None)
+        if self.here.take(found):
             self._move()
-
-    def _take_part(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        if own or (line.command == "KICK" and self.is_me(line.param(1))):
-            self.joined.difference_update(map(self.fold, line.param(0).split(",")))
-            self._move()
-
-    def _take_support(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        for token in line.params[1:-1]:
-            key, _, value = token.partition("=")
-            if key == "CASEMAPPING":
-                self.mapping = value
-            elif key == "CHANTYPES":
-                self.channel_types = value
-            elif key == "STATUSMSG":
-                self.status_marks = value
-
-    def _take_greeting(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        self._greeted.set()
-
-    def _take_host(self, line: Line, own: bool) -> None:  # noqa: FBT001  # all acts have the same arguments
-        self.mask = ""  # a new host, which the next line of ours will show
-
-    def _take_join_fault(self, line: Line) -> None:
-        name = self.fold(line.param(1))
-        if name in map(self.fold, self.options.channels) and name not in self.joined:
-            self.join_faults[name] = f"{line.command} {line.param(-1)}"
-            self._move()
-
-    def _move(self) -> None:
-        self._moved.set()
-        self.changed()
-
-    def fold(self, name: str) -> str:
-        return fold(name, self.mapping)
-
-    def is_me(self, nick: str) -> bool:
-        return self.fold(nick) == self.fold(self.me)
+        if found.command == "PRIVMSG" and not own:
+            await self.hear(self, found)
+        elif found.command == "PING":
+            self.put(render("PONG", *found.params))
+        elif found.command == "ERROR":
+            if "flood" in found.param(-1).lower():
+                self.bucket.slow_down()
+            self._end(f"the server ended it: {found.param(-1)[:200]}")
 
     # -- places
 
     async def _keep_places(self) -> None:
         """Join the channels, take the nick, and do so again when we lost one, ever more slowly."""
+        here = self.here
         with trio.move_on_after(GREETING_SECONDS):
-            await self._greeted.wait()
-        self._greeted.set()
+            while not here.greeted:
+                await self._next_move()
+        here.greeted = True
         self._move()
         if self.options.nickserv_password is not None:
             words = filter(None, ("IDENTIFY", self.options.account, self.options.nickserv_password.reveal()))
@@ -319,7 +230,7 @@ class Link:
             await self._try_places()
             if trio.current_time() - good_since > longest:
                 pause = first
-            if not self._missing() and self.is_me(self.options.nick):
+            if not here.missing() and here.is_me(self.options.nick):
                 good_since = trio.current_time()
                 await self._next_move()
             await trio.sleep(pause)
@@ -330,27 +241,19 @@ class Link:
         await self._moved.wait()
 
     async def _try_places(self) -> None:
-        missing = self._missing()
+        missing = self.here.missing()
         for name in missing:
-            self.join_faults.pop(self.fold(name), None)
+            self.here.faults.pop(self.here.fold(name), None)
         for name in missing:
             await self.bucket.take()
             key = self.options.channel_keys.get(name)
             self.put(render("JOIN", name, *([key.reveal()] if key else [])))
-        if not self.is_me(self.options.nick):
+        if not self.here.is_me(self.options.nick):
             await self.bucket.take()
             self.put(render("NICK", self.options.nick))
         with trio.move_on_after(JOIN_SECONDS):
-            while any(self.fold(name) not in self.join_faults for name in self._missing()):
+            while not self.here.settled:
                 await self._next_move()
-
-    def _missing(self) -> list[str]:
-        return [name for name in self.options.channels if self.fold(name) not in self.joined]
-
-    @property
-    def settled(self) -> bool:
-        """Whether each configured channel was joined, or the server has said why not."""
-        return self._greeted.is_set() and all(self.fold(name) in self.join_faults for name in self._missing())
 
     # -- saying
 
@@ -359,11 +262,12 @@ class Link:
 
         None: the connection was lost before anything of it was written.
         """
+        here = self.here
         async with self._turn:
             self._tickets += 1
-            echo = "echo-message" in self.caps and self.fold(target) != self.fold(self.me)
+            echo = "echo-message" in self.caps and not here.is_me(target)
             token = f"fl{self._tickets}-{id(self):x}"
-            ticket = self._ticket = Ticket(self.fold(target), token, self.mapping, echo)
+            ticket = self._ticket = Ticket(here.fold(target), token, here.mapping, echo)
             try:
                 await self._say(ticket, command, target, text)
                 if ticket.written:
@@ -375,7 +279,7 @@ class Link:
             return ticket.delivery()
 
     async def _say(self, ticket: Ticket, command: str, target: str, text: str) -> None:
-        room = room_for(command, target, self.me, self.mask)
+        room = room_for(command, target, self.here.me, self.here.mask)
         messages = in_lines(text, room, self.options.max_lines)
         whole = in_one(text, room, self.caps[MULTILINE]) if MULTILINE in self.caps and len(messages) > 1 else None
         for message in [whole] if whole else messages:
@@ -408,13 +312,13 @@ class Link:
         """Who has that nick now; None where nobody has, or the server does not say."""
         async with self._turn:
             await self.bucket.take()
-            self._asked, self._told, self._answered = self.fold(nick), [], trio.Event()
+            told = self._told = {}
+            self._asked, self._answered = self.here.fold(nick), trio.Event()
             try:
                 if not self.lost:
                     self.put(render("WHOIS", nick))
                     with trio.move_on_after(WHOIS_SECONDS):
                         await self._answered.wait()
-                told = {line.command: line for line in self._told}
             finally:
                 self._asked = ""
         if self.lost or "311" not in told:
@@ -424,10 +328,6 @@ class Link:
         return Speaker(user.param(1), f"{user.param(2)}@{user.param(3)}", account)
 
     def _take_whois(self, line: Line) -> None:
-        if line.command in _WHOIS and self.fold(line.param(1)) == self._asked:
-            self._told.append(line)
-            if line.command in {"318", "401"}:
-                self._answered.set()
-
-
-_WHOIS = {"311", "318", "330", "401"}
+        self._told[line.command] = line
+        if line.command in {"318", "401"}:
+            self._answered.set()
