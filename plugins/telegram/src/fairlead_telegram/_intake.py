@@ -71,15 +71,15 @@ class Intake:
             said = read_message(body, self.bot)
             return evolve(said, for_us=True) if said is not None else None
         said = read_message(update.body, self.bot, revision)
-        if said is None or said.migrated_to or said.private:
+        if said is None or said.moved or said.private:
             return said
         return said if options.groups == "all" or (options.groups == "mention" and said.for_us) else None
 
     async def _message(self, said: list[Said]) -> None:
         """An album is one message: its first one's place and id, all its files."""
         first = said[0]
-        if first.migrated_to:
-            await self.people.moved(first.chat, first.migrated_to)
+        if first.moved is not None:
+            await self.people.moved(*first.moved)
             return
         parts: list[Part] = [Text(text) for each in said for text in each.texts]
         left = self.options.max_media_bytes

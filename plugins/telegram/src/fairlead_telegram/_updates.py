@@ -77,7 +77,8 @@ class Said:
     attachments: tuple[Attachment, ...]
     for_us: bool
     """It is in a private chat, or it mentions the bot, answers it, or is a command for it."""
-    migrated_to: int = 0
+    moved: tuple[int, int] | None = None
+    """The group's number so far, and the supergroup's that it has now."""
 
     def address(self, channel: str, bot: Bot, conversation: str) -> Address:
         # The bot is a part of the address: another bot's chat with the same person has the same number.
@@ -137,8 +138,15 @@ def read_message(body: Mapping[str, Any], bot: Bot, revision: str = "") -> Said 
         texts=texts,
         attachments=tuple(_attachments(body)),
         for_us=private or (answered.get("from") or {}).get("id") == bot.id or _mentions(body, bot),
-        migrated_to=_number(body.get("migrate_to_chat_id") or 0),
+        moved=_moved(body, chat),
     )
+
+
+def _moved(body: Mapping[str, Any], chat: int) -> tuple[int, int] | None:
+    """Telegram says it in both chats, and in the new one before anything else."""
+    if "migrate_to_chat_id" in body:
+        return chat, _number(body["migrate_to_chat_id"])
+    return (_number(body["migrate_from_chat_id"]), chat) if "migrate_from_chat_id" in body else None
 
 
 def _author(body: Mapping[str, Any], *, private: bool) -> Principal | None:
