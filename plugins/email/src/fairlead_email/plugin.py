@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from fairlead import Channel, Settings
 from fairlead.hookspecs import hookimpl
+from fairlead_email._channel import EmailChannel
+from fairlead_email._options import read_options
 
 __all__ = ["fairlead_channels"]
 
 
 @hookimpl
 def fairlead_channels(settings: Settings) -> Sequence[Channel]:
-    """One for each table."""
-    return []
+    """One mailbox for each table. `PluginLoadError`: something that is needed is missing, or an option is wrong."""
+    return [EmailChannel(read_options(settings))]
