@@ -96,12 +96,9 @@ class Portal:
         """`uses_loop`: tools of the host need the asyncio loop that runs here."""
         self.loop = loop_here()
         self.started, self.ended = Call[None](), Call[None]()
-        self.app: App
-        self.limiter: trio.CapacityLimiter
         self._opening, self._serve, self._uses_loop = opening, serve, uses_loop
         self._process = os.getpid()
         self._token: trio.lowlevel.TrioToken | None = None
-        self._tasks: trio.Nursery
         self._calls: set[Call[Any]] = set()
         self._closing = False
         self._stopping, self._drain = trio.Event(), trio.CancelScope()
@@ -209,8 +206,7 @@ class Portal:
 
     def _exit(self) -> None:
         self.stop(_EXIT_GRACE)
-        if os.getpid() == self._process:
-            self._thread.join(_EXIT_SECONDS)
+        self._thread.join(_EXIT_SECONDS)
 
 
 _HERE: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("fairlead.embed", None)
