@@ -24,11 +24,11 @@ TRACE = 8_192
 """Characters of a traceback."""
 
 
-def run_call(files: list[int], who: Identities, plugins: Any, egress: str | None) -> NoReturn:
+def run_call(files: list[int], who: Identities, plugins: Any, egress: str | None, *, stay: bool) -> NoReturn:
     """Get ready, wait for the one order, and do it.
 
     `files`: the channel, over which it comes and its result goes; standard output; standard error. `egress`: the
-    socket of the way out.
+    socket of the way out. `stay`: until the result was read; some kernels (gVisor) know a sender only while it lives.
     """
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, files[0])  # it need not find out
     _take_place(files, who)
@@ -42,7 +42,8 @@ def run_call(files: list[int], who: Identities, plugins: Any, egress: str | None
             stream.flush()
     channel.setblocking(True)
     channel.sendall(answer)
-    channel.recv(1)  # some kernels (gVisor) know a sender only while it lives
+    if stay:
+        channel.recv(1)
     os._exit(0)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "become_supervisor",
     "become_zygote",
     "forbid_privileges",
+    "has_pidfd",
     "hide",
     "limit",
     "offer_to_oom_killer",
@@ -59,6 +60,15 @@ def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
+
+
+def has_pidfd() -> bool:
+    """Whether the end of any process can be waited for (pidfd_open(2)); gVisor has none."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def hide() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import os
 import select
 import signal
@@ -49,6 +50,10 @@ class Running:
         """Why it must be killed: ``timeout``, ``output``, ``cancelled``, ``broken``; empty while nothing is wrong."""
         self.problem = ""
         self.pid = 0
+        self.watch: int | None = None
+        """Its pidfd, where the kernel has such: it says that the first process has died before the zygote can."""
+        self.gone = False
+        """The pidfd says so. How it ended, only the zygote knows; of one that has given its result nobody asks."""
         self.result: dict[str, Any] | None = None
         self.status: int | None = None
         self.orphans = Orphans()
@@ -84,6 +89,13 @@ class Running:
             os.close(fd)
         self._writers.clear()
 
+    def born(self, pid: int, *, watched: bool) -> None:
+        """The zygote has forked it."""
+        self.pid = pid
+        if watched:
+            with contextlib.suppress(OSError):  # dead already, and buried: the zygote is about to say so
+                self.watch = os.pidfd_open(pid)
+
     def begin(self, order: Mapping[str, Any], work: str, before: Counts) -> None:
         """Hand the order over. From here on the time counts."""
         self.id, self.order, self._before = order["id"], order, before
@@ -95,10 +107,16 @@ class Running:
 
     def close(self) -> None:
         """It was never used."""
+        self._unwatch()
         for fd in (*self.streams, *self._writers):
             os.close(fd)
         self.inbox.socket.close()
         self._theirs.close()
+
+    def _unwatch(self) -> None:
+        if self.watch is not None:
+            os.close(self.watch)
+            self.watch = None
 
     # -- what happens
 
@@ -125,7 +143,8 @@ class Running:
         match frame["op"]:
             case "result" | "error":
                 self.result = frame
-                self._send({"op": "bye"})
+                if self.watch is None:
+                    self._send({"op": "bye"})
             case "progress":
                 self._tell({"op": "progress", "id": self.id, "detail": _text(frame["detail"])[:PROGRESS_CHARS]})
             case "ask":
@@ -184,7 +203,7 @@ class Running:
 
     def tick(self) -> bool:
         """Whether it is over, for whatever reason: it must be swept away now."""
-        if self.reason or self.status is not None:
+        if self.reason or self.status is not None or (self.gone and self.result is not None):
             return True
         now = time.monotonic()
         if self.result is None and now >= self._limit:
@@ -204,6 +223,7 @@ class Running:
 
     def drain(self) -> None:
         """All its processes are dead: take what is still in the pipes, and close them."""
+        self._unwatch()
         self.inbox.idle = False
         while self.pid and not (self.inbox.closed or self.inbox.idle or self.reason == "broken"):
             self.read_channel()

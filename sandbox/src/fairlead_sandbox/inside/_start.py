@@ -85,7 +85,7 @@ def _hand_over(top: str, owner: int, group: int) -> None:
     os.chmod(top, 0o700)  # noqa: PTH101  # beside os.chown, which pathlib lacks
 
 
-def start_zygote(setup: Mapping[str, Any], who: Identities) -> Zygote:
+def start_zygote(setup: Mapping[str, Any], who: Identities, *, stay: bool) -> Zygote:
     """Fork it, and give up root. It loads the plugins only then: nothing of theirs ever runs beside root."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything can be sent, or it has no sender
@@ -101,7 +101,7 @@ def start_zygote(setup: Mapping[str, Any], who: Identities) -> Zygote:
     become_supervisor(who)
     egress = setup.get("egress")
     environment = DEFAULTS | (variables() if egress else {}) | setup.get("environment", {})
-    named = {"environment": environment, "egress": egress, "who": list(who)}
+    named = {"environment": environment, "egress": egress, "who": list(who), "stay": stay}
     ours.sendall(encode({"paths": setup["paths"], "plugins": setup["plugins"], **named}))
     return Zygote(pid, ours, reader)
 

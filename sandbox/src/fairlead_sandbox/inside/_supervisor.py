@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from . import _sweep
 from ._cgroup import Cgroup
 from ._frames import FrameError, FrameReader
-from ._kernel import as_call
+from ._kernel import as_call, has_pidfd
 from ._pipes import CHUNK, Inbox, Outbox, send_files
 from ._record import Record
 from ._running import Running
@@ -74,10 +74,12 @@ class Supervisor:
         self._sweep: list[str] = setup["sweep"]
         self._known = {setup.get("work"), setup.get("record"), *self._sweep}
         self._work: str = setup.get("work") or os.sep
-        self._zygote = start_zygote(setup, self._who)
+        self._cgroup = Cgroup(setup.get("cgroup"))
+        # What a process has used, the zygote tells later; without a cgroup that would have to be waited for.
+        self._watches = has_pidfd() and self._cgroup.read().cpu_seconds is not None
+        self._zygote = start_zygote(setup, self._who, stay=not self._watches)
         record = setup.get("record")
         self._record = Record(record, setup.get("keep_seconds", KEEP_SECONDS)) if record else None
-        self._cgroup = Cgroup(setup.get("cgroup"))
         self._said = Inbox(self._zygote.channel, MAX_FRAME)
         self._loaded: dict[str, Any] | None = None
         self._ipc = _sweep.Ipc()
@@ -87,8 +89,8 @@ class Supervisor:
         """The process that waits for the next call."""
         self._rest_seconds: float = setup.get("rest_seconds", REST_SECONDS)
         self._rest_at = 0.0
-        self._resting = False
-        """It was sent away, and the zygote has not yet said that it has ended."""
+        self._unburied = 0
+        """Processes that are gone or sent away, and of which the zygote has not yet said that they ended."""
         self._wasted = 0
         self._paused: dict[int, Callable[[], None]] = {}
         self._words = bytearray()
@@ -216,6 +218,15 @@ class Supervisor:
         self._listen(running.inbox.socket.fileno(), running.read_channel)
         for fd in running.streams:
             self._listen(fd, partial(self._read_stream, fd))
+        self._watch(running)
+
+    def _watch(self, running: Running) -> None:
+        if running.watch is not None and running.watch not in self._selector.get_map():
+            self._listen(running.watch, partial(self._gone, running, running.watch))
+
+    def _gone(self, running: Running, watch: int) -> None:
+        self._selector.unregister(watch)
+        running.gone = True
 
     def _open_work(self) -> None:
         """The workspace belongs to calls, and the last one may have locked the next one out."""
@@ -241,7 +252,7 @@ class Supervisor:
         if self._spare is not None and self._spare.pid and time.monotonic() >= self._rest_at:
             self._spare.close()
             self._spare = None
-            self._resting = True
+            self._unburied += 1
 
     def _spare_ended(self, spare: Running) -> None:
         """Nobody should have: the machine is out of memory, or a plugin's thread does what it must not."""
@@ -293,9 +304,11 @@ class Supervisor:
                 problem = {key: str(frame[key]) for key in ("table", "class", "problem", "trace")}
                 self._ready({"workers": [], "problem": problem})
             case "started" if current is not None and current.pid == 0:
-                current.pid = int(frame["pid"])
-            case "ended" if self._resting:
-                self._resting = False  # it says all in the order in which it happened
+                current.born(int(frame["pid"]), watched=self._watches)
+                if current is self._running:
+                    self._watch(current)
+            case "ended" if self._unburied:
+                self._unburied -= 1  # it says all in the order in which it happened
             case "ended" if current is not None and current.status is None:
                 current.ended(frame)
                 if current is self._spare:
@@ -352,11 +365,15 @@ class Supervisor:
             self._finish(running)
 
     def _finish(self, running: Running) -> None:
-        for fd in (*running.streams, running.inbox.socket.fileno()):
-            if fd in self._selector.get_map():
+        for fd in (*running.streams, running.inbox.socket.fileno(), running.watch):
+            if fd is not None and fd in self._selector.get_map():
                 self._selector.unregister(fd)
         self._paused.clear()
-        must_kill = bool(running.reason) or running.status is None or bool(_sweep.others(self._zygote.pid))
+        gone = running.gone and running.result is not None
+        must_kill = bool(running.reason) or not (gone or running.status is not None)
+        must_kill = must_kill or bool(_sweep.others(self._zygote.pid, running.pid if gone else 0))
+        if gone and running.status is None and not must_kill:
+            running.status, self._unburied = 0, self._unburied + 1
         dirt = self._clean_up(kill=must_kill)
         running.drain()
         end = running.end(self._cgroup.read())

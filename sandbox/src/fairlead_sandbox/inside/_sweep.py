@@ -36,9 +36,24 @@ class Orphans(NamedTuple):
     peak_bytes: int = 0
 
 
-def others(zygote: int) -> list[int]:
-    """Every process beside the supervisor and the zygote."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, zygote)]  # noqa: PTH208  # by descriptor, or a name and nothing more
+def others(zygote: int, dead: int = 0) -> list[int]:
+    """Every process beside the supervisor and the zygote; `dead` is none where it is only not buried yet."""
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, zygote)]  # noqa: PTH208  # by descriptor, or a name and nothing more
+    return [pid for pid in found if pid != dead or not _is_dead(pid)]
+
+
+def _is_dead(pid: int) -> bool:
+    """Its number may be another's by now, who is not (proc(5), stat)."""
+    try:
+        handle = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        return os.read(handle, 4096).rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(handle)
 
 
 def reap(so_far: Orphans) -> Orphans:

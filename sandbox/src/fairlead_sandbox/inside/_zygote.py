@@ -47,7 +47,7 @@ def serve(channel: socket.socket) -> NoReturn:
         order, files = receive_files(channel, reader)
         if order is None:
             os._exit(0)
-        _fork(channel, files, partial(run_call, files, who, plugins, setup["egress"]))
+        _fork(channel, files, partial(run_call, files, who, plugins, setup["egress"], stay=setup["stay"]))
 
 
 def _settle() -> None:
