@@ -125,8 +125,7 @@ class FakeTelegram(Methods):
     def start(self) -> None:
         """Listen, at the same port as before."""
         self.stopping = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -159,6 +158,13 @@ def serving(**options: Any) -> Iterator[FakeTelegram]:
         yield telegram
     finally:
         telegram.stop()
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no news."""
 
 
 def _handler(telegram: FakeTelegram) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one small class

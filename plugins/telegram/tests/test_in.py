@@ -132,7 +132,7 @@ async def test_files_are_fetched(tmp_path: Path) -> None:
         telegram.say(dice={"emoji": "\U0001f3b2", "value": 6})
         telegram.say(new_chat_title="skipped")
         telegram.say("last")
-        got = []
+        got: list[Any] = []
         while not got or got[-1] != (Text("last"),):
             got.append((await inbox.next()).parts)
     assert (Text("look"), Image("image/jpeg", b"large")) == got[0]

@@ -94,7 +94,7 @@ async def test_files_are_sent(tmp_path: Path) -> None:
     assert ["text", "photo", "document", "photo", "voice", "audio", "document", "document"] == kinds
     assert "a point" == shown[1]["caption"]
     assert "a_b.csv" == shown[-1]["document"]["file_name"]
-    assert [part.data or b"fetched by Telegram" for part in parts[1:]] == [data for _, data in telegram.media]  # type: ignore[union-attr]  # all but the text
+    assert [part.data or b"fetched by Telegram" for part in parts[1:]] == [data for _, data in telegram.media]
 
 
 async def test_data_is_shown_as_json(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ TOO_MANY: dict[str, Any] = {"parameters": {"retry_after": 7}}
         (Fault("sendMessage", raw=b'{"ok": true, "result": {"message_id": "x"}}'), "ambiguous", None, 1),
         (Fault("sendMessage", raw=b"[" * 100_000), "ambiguous", None, 1),
     ],
-    ids=lambda value: f"{value.status or value.raw or 'cut'}" if isinstance(value, Fault) else None,
+    ids=lambda value: f"{value.status or value.raw!r}" if isinstance(value, Fault) else None,
 )
 async def test_outcome_of_a_fault_is_what_can_be_known(
     tmp_path: Path, fault: Fault, status: str, again: float | None, arrived: int

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ async def test_length_counts_utf_16_after_the_markup(telegram: FakeTelegram) -> 
     await drive(telegram, lambda bot: bot.send_message(CHAT, "\U0001f9ed" * 2048))
     for text in ("x" * 4097, "\U0001f9ed" * 2048 + "x"):
         with pytest.raises(BadRequest, match="Message is too long"):
-            await drive(telegram, lambda bot, text=text: bot.send_message(CHAT, text))
+            await drive(telegram, partial(Bot.send_message, chat_id=CHAT, text=text))
 
 
 async def test_message_is_edited_and_deleted(telegram: FakeTelegram) -> None:

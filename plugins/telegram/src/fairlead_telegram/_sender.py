@@ -38,6 +38,7 @@ TYPING_SECONDS = 4.0
 DRAFT_CHARS = 3500
 DRAFT_SECONDS = 4.0
 """For one call of a preview, which is not cut off: below the five in which a channel stops."""
+EMPTY = Piece("…", "…")
 GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
 UNREADABLE = ("can't parse entities", "message is too long", "entities_too_long")
 
@@ -281,10 +282,10 @@ class Sender:
         message = self._draft(draft.id)
         try:
             if message is None:
-                message = await self._say(place, piece, draft.in_reply_to, None)
+                # Words come into it only once its number is kept: whatever happens, they are not shown twice.
+                message = await self._say(place, EMPTY, draft.in_reply_to, None)
                 await self._state.put("drafts", draft.id, [self.people.current(place).chat, message])
-            else:
-                await self._formed(place, "editMessageText", {"message_id": message}, piece)
+            await self._formed(place, "editMessageText", {"message_id": message}, piece)
         except Refused as error:
             if error.retry_after is not None:
                 self._pace.hold(place.chat, error.retry_after)

@@ -1,0 +1,173 @@
+"""Telegram in a whole app: an agent that uses a tool answers in the chat; killed at any moment it answers once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import fairlead
+from fairlead import events as ev
+from fairlead.config import Config, PluginConfig
+from fairlead.testing import CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
+
+from .far import until
+from .life import Home
+from .server import TOKEN, FakeTelegram, Fault, serving, wait_until
+
+
+@asynccontextmanager
+async def serve(
+    tmp_path: Path, model: ScriptedProvider, **more: Any
+) -> AsyncIterator[tuple[FakeTelegram, fairlead.App, RecordingObserver]]:
+    """An app with one bot, which was loaded by its entry point."""
+    observer = RecordingObserver()
+    allow = FakePolicy(lambda review: fairlead.Verdict("allow", "all") if review.boundary == "tool_call" else None)
+    with serving() as telegram:
+        options = {"token": fairlead.Secret(TOKEN), "api_url": telegram.url, "poll_seconds": 5}
+        table = PluginConfig("channels", "telegram", options=options, isolation="host")
+        config = Config(plugins=(table,), data_dir=tmp_path)
+        async with (
+            fairlead.open(config, providers=[model], policies=[allow], observers=[observer], **more) as app,
+            trio.open_nursery() as nursery,
+        ):
+            assert [("channels/telegram", "ready")] == [(report.plugin, report.status) for report in app.reports]
+            nursery.start_soon(app.serve)
+            with trio.fail_after(20):
+                yield telegram, app, observer
+                app.stop()
+
+
+async def test_agent_that_uses_a_tool_answers_in_the_chat(tmp_path: Path) -> None:
+    """One question, one message, whose growth was seen; the journal knows that it was delivered."""
+    tool = CountingTool("clock", "noon")
+    model = ScriptedProvider([calls(("clock", {})), "It is **noon** now"], stream="words")
+    async with serve(tmp_path, model, tools=[tool]) as (telegram, _, seen):
+        asked = telegram.say("what time is it?")
+        delivered = await seen.wait_for(ev.AnswerDelivered)
+        (shown,) = telegram.written()
+    assert ("It is noon now", [{"type": "bold", "offset": 6, "length": 4}]) == (shown["text"], shown["entities"])
+    assert ("sent", f"4001:{shown['message_id']}") == (delivered.status, delivered.external_id)
+    assert 1 == len(tool.calls)
+    assert asked["message_id"] < shown["message_id"]
+
+
+async def test_same_update_again_is_no_second_turn(tmp_path: Path) -> None:
+    """Telegram repeats what was not confirmed."""
+    model = ScriptedProvider(["one", "two"])
+    async with serve(tmp_path, model) as (telegram, _, seen):
+        body = telegram.say("hello")
+        telegram.push("message", body)
+        await seen.wait_for(ev.AnswerDelivered)
+        telegram.say("and now?")
+        await seen.wait_for(ev.AnswerDelivered, 2)
+        assert ["one", "two"] == telegram.texts()
+
+
+async def test_answer_waits_while_telegram_asks_for_it(tmp_path: Path) -> None:
+    """429: tried again by the core, at the time that Telegram names."""
+    model = ScriptedProvider(["42"])
+    async with serve(tmp_path, model) as (telegram, _, seen):
+        for method in ("sendMessage", "sendMessage"):
+            telegram.fail(method, 429, "Too Many Requests: retry after 1", parameters={"retry_after": 1})
+        telegram.say("hello")
+        delivered = await seen.wait_for(ev.AnswerDelivered)
+        assert ["42"] == telegram.texts()
+    assert "sent" == delivered.status
+
+
+async def test_blocked_bot_is_told_to_nobody_and_known_to_the_operator(tmp_path: Path) -> None:
+    """403 is final."""
+    async with serve(tmp_path, ScriptedProvider(["42"])) as (telegram, _, seen):
+        telegram.blocked.add(4001)
+        telegram.say("hello")
+        delivered = await seen.wait_for(ev.AnswerDelivered)
+    assert ("failed", "sendMessage: Forbidden: bot was blocked by the user") == (delivered.status, delivered.reason)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def answered(telegram: FakeTelegram, sums: dict[str, str]) -> bool:
+    texts = telegram.texts()
+    return all(any(result in text for text in texts) for result in sums.values())
+
+
+async def test_killed_again_and_again_it_answers_each_message_once(home: Home) -> None:
+    """SIGKILL at several moments between the question and the answer, and the server restarts beside it.
+
+    What the reader sees twice would be a doubled answer; what he never sees must be known to the journal as unknown.
+    """
+    sums = {f"What is {number} * 1000 + 7?": str(number * 1000 + 7) for number in range(11, 17)}
+    moments = ["getUpdates", "getUpdates", "sendChatAction", "sendMessage", "editMessageText", "sendMessage"]
+    with serving() as telegram:
+        home.configure(telegram)
+        for question, moment in zip(sums, moments, strict=True):
+            with home.serving() as process:
+                await until(telegram, lambda far: far.methods("getUpdates"))
+                telegram.say(question)
+                count = len(telegram.methods(moment))
+                await trio.to_thread.run_sync(
+                    wait_until, telegram, lambda far, m=moment, c=count: len(far.methods(m)) > c, 10.0
+                )
+                process.kill()
+            telegram.stop()
+            telegram.start()
+        with home.serving() as process:
+            await trio.to_thread.run_sync(
+                wait_until, telegram, lambda far: answered(far, sums) and not far.updates, 15.0
+            )
+            assert 0 == await trio.to_thread.run_sync(home.stop, process)
+        audit = home.run("sessions", "audit")
+        counts = Counter(text for text in telegram.texts() if any(result in text for result in sums.values()))
+    missing = [question for question, result in sums.items() if not any(result in text for text in counts)]
+    assert not [text for text, count in counts.items() if count > 1]
+    assert len(missing) <= home.shown.count("is unknown"), (missing, audit, home.shown)
+    assert TOKEN.partition(":")[2] not in home.shown + audit
+
+
+async def test_killed_between_the_send_and_the_journal_it_is_unknown_and_not_repeated(home: Home) -> None:
+    """The message has arrived, nobody wrote that down: the operator is told, and the reader sees it once."""
+    with serving() as telegram:
+        home.configure(telegram, more="streaming = false")
+        free = threading.Event()
+        telegram.faults.append(Fault("sendMessage", after=True, hold=free))
+        with home.serving() as process:
+            telegram.say("What is 6 * 7?")
+            await until(telegram, lambda far: far.methods("sendMessage"))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        free.set()
+        await until(telegram, lambda far: far.texts())
+        with home.serving() as process:
+            telegram.say("What is 6 * 8?")
+            await until(telegram, lambda far: "48" in "".join(far.texts()))
+            assert 0 == await trio.to_thread.run_sync(home.stop, process)
+        assert ["6 * 7 = 42.", "6 * 8 = 48."] == telegram.texts()
+    assert "is unknown: the program stopped while it was sending" in home.shown
+
+
+async def test_killed_before_the_answer_it_answers_after_the_restart(home: Home) -> None:
+    """The message was accepted; its turn is finished by the next process, in the draft that the first one began."""
+    with serving() as telegram:
+        home.configure(telegram)
+        free = threading.Event()
+        telegram.faults.append(Fault("sendChatAction", hold=free))
+        with home.serving() as process:
+            telegram.say("What is 6 * 7?")
+            await until(telegram, lambda far: not far.updates and far.methods("getUpdates"))
+            process.kill()
+        free.set()
+        with home.serving() as process:
+            await until(telegram, lambda far: far.texts())
+            assert 0 == await trio.to_thread.run_sync(home.stop, process)
+        assert ["6 * 7 = 42."] == telegram.texts()
