@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +18,11 @@ from fairlead_irc._link import Hear, Link, connect
 from fairlead_irc._login import Refused
 from fairlead_irc._options import Options
 from fairlead_irc._people import nick_in
-from fairlead_irc._standing import Standing
 from fairlead_irc._wire import Line, render
 
 __all__ = ["IrcChannel"]
+
+log = logging.getLogger(__name__)
 
 MAX_CHARS = 2000
 """Of one message: some six lines, so that others get their turn between the parts of a long answer."""
@@ -28,6 +30,7 @@ HEARD = 1000
 """Messages that wait to be handed in, before the connection is not read any more."""
 PATIENCE = 150.0
 """Seconds that an answer waits for the connection; below the core's own limit for a send."""
+STARTING_SECONDS = 5.0
 AGAIN_SECONDS = 30.0
 """After which the core may come again."""
 STEADY_SECONDS = 30.0
@@ -69,6 +72,7 @@ class IrcChannel(Channel):
             await heard.send((link, line))
 
         self._runs += 1
+        self._change()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hand_in, inbox, waiting)
@@ -80,10 +84,13 @@ class IrcChannel(Channel):
 
     async def _stay_connected(self, hear: Hear) -> None:
         first, longest = self.options.pauses
-        pause = first
+        pause, told = first, ""
         while True:
             began = trio.current_time()
-            await self._connect_once(hear)
+            was_in = await self._connect_once(hear)
+            if was_in or self._trouble != told:
+                told = self._trouble
+                log.warning("channel %r: %s: %s", self.name, self.options.place, told)
             if trio.current_time() - began > STEADY_SECONDS:
                 pause = first
             if self._refused:  # asking again at once only gets us banned
@@ -91,31 +98,24 @@ class IrcChannel(Channel):
             await trio.sleep(pause * (0.5 + self.chance() / 2))
             pause = min(longest, 2 * pause)
 
-    async def _connect_once(self, hear: Hear) -> None:
+    async def _connect_once(self, hear: Hear) -> bool:
+        """Connect and serve; False where there was no connection. `_trouble` says why it is over."""
         self._refused = False
         try:
-            stream, buffer, login, first = await connect(self.options)
+            entry = await connect(self.options)
         except Refused as error:
             self._trouble, self._refused = error.problem, True
+            return False
         except (OSError, UnicodeError, trio.TooSlowError) as error:
             self._trouble = _said(error)
-        else:
-            link = Link(
-                self.options,
-                stream,
-                buffer,
-                login.caps,
-                Standing(login.nick, self.options.channels),
-                self._bucket,
-                hear,
-                self._change,
-            )
-            self._link = link
-            try:
-                await link.run(first)
-            finally:
-                self._link, self._trouble = None, link.lost
-                self._change()
+            return False
+        self._link = link = Link(self.options, entry, self._bucket, hear, self._change)
+        try:
+            await link.run()
+        finally:
+            self._link, self._trouble = None, link.lost
+            self._change()
+        return True
 
     def _change(self) -> None:
         self._news.set()
@@ -186,6 +186,9 @@ class IrcChannel(Channel):
 
     async def _link_to(self, where: str) -> Link | None:
         """A connection by which this place can be reached; None where the server keeps us out of it."""
+        with trio.move_on_after(STARTING_SECONDS):
+            while not self._runs:  # what a killed process left to send is asked for before the channel runs
+                await self._next_news()
         while self._runs:
             link = self._link
             if link is not None and (nick_in(where) or link.here.room_in(where) in link.here.joined):
@@ -244,16 +247,16 @@ class IrcChannel(Channel):
         step = f"look at host, port and tls in [channels.{self.name}]"
         try:
             with trio.fail_after(CHECK_SECONDS):
-                stream, _, login, _ = await connect(self.options)
-                await stream.send_all(render("QUIT", "checked"))
-                await stream.aclose()
+                entry = await connect(self.options)
+                await entry.stream.send_all(render("QUIT", "checked"))
+                await entry.stream.aclose()
         except Refused as error:
             return Finding("connection", ok=False, detail=error.problem, next_step=error.next_step)
         except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as error:
             detail = f"{self.options.place}: {_said(error)}"
             return Finding("connection", ok=False, detail=detail, next_step=step)
         known = f", account {self.options.account or 'of the certificate'}" if self.options.sasl else ""
-        return Finding("connection", ok=True, detail=f"{self.options.place} lets {login.nick} in{known}")
+        return Finding("connection", ok=True, detail=f"{self.options.place} lets {entry.login.nick} in{known}")
 
 
 def text_of_parts(outbound: Outbound) -> str:

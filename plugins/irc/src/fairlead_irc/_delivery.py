@@ -73,7 +73,7 @@ class Ticket:
         return fold(name, self.mapping) == self.target
 
     def _is_about(self, line: Line) -> bool:
-        return any(self._is_for(param) or param in {"PRIVMSG", "NOTICE"} for param in line.params[:-1])
+        return any(self._is_for(param) or param in {"PRIVMSG", "NOTICE", "BATCH"} for param in line.params[:-1])
 
     def lose(self, reason: str) -> None:
         """The connection has ended."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from fairlead import Delivery
 from fairlead_irc._batches import CONCAT, MULTILINE, Batches
@@ -22,7 +23,7 @@ from fairlead_irc._standing import Standing
 from fairlead_irc._text import Said, in_lines, in_one, room_for
 from fairlead_irc._wire import Line, LineBuffer, parse, render
 
-__all__ = ["Hear", "Link", "connect"]
+__all__ = ["Entry", "Hear", "Link", "connect"]
 
 LOGIN_SECONDS = 30.0
 GREETING_SECONDS = 10.0
@@ -43,8 +44,19 @@ WHOIS = {"311", "318", "330", "401"}
 Hear = Callable[["Link", Line], Awaitable[None]]
 
 
-async def connect(options: Options) -> tuple[trio.abc.Stream, LineBuffer, Login, list[Line]]:
-    """A connection that is logged in, and what the server has said since. `Refused`, `OSError`, `trio.TooSlowError`.
+@frozen
+class Entry:
+    """A connection that is logged in."""
+
+    stream: trio.abc.Stream
+    buffer: LineBuffer
+    login: Login
+    said: list[Line]
+    """What the server has said since."""
+
+
+async def connect(options: Options) -> Entry:
+    """Connect and log in. `Refused`, `OSError`, `trio.TooSlowError`.
 
     Cancelled, or after an error: the connection is closed.
     """
@@ -54,7 +66,7 @@ async def connect(options: Options) -> tuple[trio.abc.Stream, LineBuffer, Login,
             if options.tls:
                 stream = trio.SSLStream(stream, _context(options), server_hostname=options.host)
             buffer, login = LineBuffer(), Login(options)
-            return stream, buffer, login, await _log_in(stream, buffer, login)
+            return Entry(stream, buffer, login, await _log_in(stream, buffer, login))
         except trio.BrokenResourceError as error:
             await trio.aclose_forcefully(stream)
             raise ConnectionResetError(str(error.__cause__ or error)) from error
@@ -89,10 +101,7 @@ class Link:
     """One connection that is logged in. `run` serves it; the other methods may be called meanwhile."""
 
     options: Options
-    stream: trio.abc.Stream
-    buffer: LineBuffer
-    caps: Mapping[str, str]
-    here: Standing
+    entry: Entry
     bucket: Bucket
     hear: Hear
     """Awaited with each message that somebody has said."""
@@ -100,9 +109,9 @@ class Link:
     """Called when what can be said where is different from before."""
     lost: str = ""
     """Why it has ended."""
+    here: Standing = field(init=False)
     _batches: Batches = field(factory=Batches)
     _ticket: Ticket | None = None
-    _tickets: int = 0
     _turn: trio.Lock = field(factory=trio.Lock)
     _moved: trio.Event = field(factory=trio.Event)
     """We are somewhere else, or somebody else."""
@@ -115,15 +124,24 @@ class Link:
         factory=lambda: trio.open_memory_channel[bytes](UNREAD)
     )
 
+    @here.default
+    def _at_first(self) -> Standing:
+        return Standing(self.entry.login.nick, self.options.channels)
+
+    @property
+    def caps(self) -> Mapping[str, str]:
+        """The capabilities that the server has switched on."""
+        return self.entry.login.caps
+
     # -- serving
 
-    async def run(self, first: list[Line]) -> None:
+    async def run(self) -> None:
         """Serve until the connection ends, for the reason in `lost`, or until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._keep_places)
-                for line in first:
+                for line in self.entry.said:
                     await self._take(line)
                 await self._read()
                 nursery.cancel_scope.cancel()
@@ -131,7 +149,7 @@ class Link:
             self._end("the channel stops")
             with trio.move_on_after(LAST_WORDS, shield=True):
                 await self._part()
-            await trio.aclose_forcefully(self.stream)
+            await trio.aclose_forcefully(self.entry.stream)
 
     def _end(self, reason: str) -> None:
         self.lost = self.lost or reason
@@ -149,8 +167,8 @@ class Link:
         if self._writing:
             return
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            await self.stream.send_all(render("QUIT", "bye"))
-            while await self.stream.receive_some(65_536):
+            await self.entry.stream.send_all(render("QUIT", "bye"))
+            while await self.entry.stream.receive_some(65_536):
                 pass
 
     async def _read(self) -> None:
@@ -159,7 +177,7 @@ class Link:
             data: bytes | bytearray | None = None
             with trio.move_on_after(self.options.ping_seconds * (ANSWER_SHARE if asked else 1)):
                 try:
-                    data = await self.stream.receive_some(65_536)
+                    data = await self.entry.stream.receive_some(65_536)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                     return self._end(str(error.__cause__ or error))
             if data is None and asked:
@@ -169,7 +187,7 @@ class Link:
             asked = data is None
             if data is None:
                 self.put(render("PING", "alive"))
-            for raw in self.buffer.feed(bytes(data or b"")):
+            for raw in self.entry.buffer.feed(bytes(data or b"")):
                 if (line := parse(raw)) is not None:
                     await self._take(line)
         return None
@@ -178,7 +196,7 @@ class Link:
         async for data in self._lines[1]:
             self._writing = True
             try:
-                await self.stream.send_all(data)
+                await self.entry.stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 return self._end(str(error.__cause__ or error))
             self._writing = False
@@ -264,9 +282,8 @@ class Link:
         """
         here = self.here
         async with self._turn:
-            self._tickets += 1
             echo = "echo-message" in self.caps and not here.is_me(target)
-            token = f"fl{self._tickets}-{id(self):x}"
+            token = f"fl-{secrets.token_hex(8)}"
             ticket = self._ticket = Ticket(here.fold(target), token, here.mapping, echo)
             try:
                 await self._say(ticket, command, target, text)

@@ -140,7 +140,6 @@ class Login:
         return [render("NICK", nick)]
 
     def _refused(self, problem: str, keys: str) -> Refused:
-        problem = f"{self.options.host}:{self.options.port}: {problem}"
         return Refused(problem, next_step=f"look at {keys} in [channels.{self.options.name}]")
 
 
