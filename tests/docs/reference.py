@@ -16,6 +16,7 @@ from fairlead import config, errors, events, hookspecs, memory, plugins, testing
 from fairlead_cli.command import cli
 
 from ..house.checkout import PLUGINS
+from .api_pages import tiers_page, versions_page
 from .source_texts import class_entry, definition, fields_entry, methods_entry, prose
 from .used_hooks import implementers
 
@@ -39,6 +40,8 @@ def render_pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "events.md": events_page(),
         "hooks.md": hooks_page(),
+        "plugin-api.md": versions_page(),
+        "quality-tiers.md": tiers_page(),
         "schemas.md": schemas_page(),
         "testing.md": testing_page(),
     }

@@ -31,6 +31,8 @@ SNAPSHOT = Path(__file__).parent / "api.txt"
 RELEASED = Path(__file__).parent / "released"
 """What each released version of the plugin API was: ``1.0.txt``. These files are never changed."""
 PACKAGE = "fairlead"
+KIT = "Conformance"
+"""How the names of the kits end."""
 
 
 def render_api() -> str:
@@ -92,14 +94,21 @@ def describe_function(name: str, function: Callable[..., Any]) -> str:
 
 def describe_class(name: str, value: type, homes: dict[int, str]) -> Iterator[str]:
     """A class with its own members and those of its private bases; a public base tells of itself."""
-    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+    kit = name.endswith(KIT)
+    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object and not kit)
     yield f"class {name}({bases})" if bases else f"class {name}"
     ours = [base for base in value.__mro__ if base.__module__.partition(".")[0] == PACKAGE]
     members: dict[str, str] = {}
     for base in reversed(ours):
         if base is value or id(base) not in homes:
             members |= dict(fields_of(base)) | dict(members_of(base))
-    yield from (f"    {line}" for line in members.values())
+    yield from (f"    {line}" for key, line in members.items() if not kit or is_hook(value, key))
+
+
+def is_hook(kit: type, name: str) -> bool:
+    """Of a conformance kit authors override what says so, and set its class variables; the rest is how it checks."""
+    members = [vars(base)[name] for base in kit.__mro__ if name in vars(base)]
+    return not callable(members[0]) or any((inspect.getdoc(one) or "").startswith("Override") for one in members)
 
 
 def fields_of(base: type) -> Iterator[tuple[str, str]]:
@@ -109,7 +118,7 @@ def fields_of(base: type) -> Iterator[tuple[str, str]]:
     for one in attrs.fields(base) if attrs.has(base) else ():
         default = "" if one.default is attrs.NOTHING else f" = {shown(one.default)}"
         keyword = " (keyword)" if one.kw_only else ""
-        if not one.inherited:
+        if not one.inherited and not one.name.startswith("_"):
             yield one.name, f"{one.name}: {annotation(written.get(one.name, one.type))}{default}{keyword}"
 
 

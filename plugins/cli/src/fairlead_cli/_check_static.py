@@ -68,7 +68,7 @@ _SHOWN = 5
 
 def look_at_metadata(subject: Subject) -> Iterator[Outcome]:
     """All rules on what the wheel says of itself."""
-    points, metadata = subject.points, subject.distribution.metadata
+    points = subject.points
     strays = [
         point.value for point in points if point.value.partition(".")[0].partition(":")[0] not in subject.packages()
     ]
@@ -78,20 +78,8 @@ def look_at_metadata(subject: Subject) -> Iterator[Outcome]:
     yield _outcome("manifest", _each(points, _manifest_fault), "fairlead schema plugin-manifest")
     yield _outcome("api", _each(points, _api_fault), f'write "api": "{API_VERSION}" into fairlead-plugin.json')
     yield _outcome("settings", _each(points, _settings_fault), "mend `settings` in fairlead-plugin.json")
-    license_ = [metadata.get(key) for key in ("License-Expression", "License")]  # type: ignore[attr-defined]  # a Message
-    licensed = any(license_) or any("License ::" in each for each in metadata.get_all("Classifier") or ())
-    lacking = {
-        "a summary": not metadata.get("Summary"),  # type: ignore[attr-defined]  # the same
-        "a README": not (metadata.get_payload() or metadata.get("Description")),  # type: ignore[attr-defined]  # the same
-        "a licence": not licensed,
-        "the text of its licence": not any("licen" in str(file).lower() for file in subject.distribution.files or ()),
-        "requires-python": not metadata.get("Requires-Python"),  # type: ignore[attr-defined]  # the same
-    }
-    yield _outcome(
-        "metadata",
-        [f"it lacks {each}" for each, lacks in lacking.items() if lacks],
-        "add it to [project] in pyproject.toml",
-    )
+    mend = "add it to [project] in pyproject.toml"
+    yield _outcome("metadata", [f"it lacks {each}" for each in _lacking(subject)], mend)
     yield _outcome(
         "described", _each(points, _description_fault), "write `description` and a matching `default` for each setting"
     )
@@ -101,7 +89,7 @@ def look_at_metadata(subject: Subject) -> Iterator[Outcome]:
     yield _outcome("stable", stages, 'write "stage": "stable" once it is')
     floors = [f"{point.label} does not say it" for point in points if not _of(point, "isolation")]
     yield _outcome("floor", floors, 'write "isolation": "process" into fairlead-plugin.json')
-    readme = str(metadata.get_payload() or metadata.get("Description") or "")  # type: ignore[attr-defined]  # the same
+    readme = _readme(subject)
     untold = [
         f"{point.label}: {key}"
         for point in points
@@ -153,6 +141,27 @@ def look_at_code(subject: Subject) -> Iterator[Outcome]:
         if not _of(point, "hosts", ()) and not any(map(_PLACES.search, _keys(point)))
     ]
     yield _outcome("reach", silent if network else [], 'write "hosts" into fairlead-plugin.json')
+
+
+def _readme(subject: Subject) -> str:
+    metadata: Any = subject.distribution.metadata
+    return str(metadata.get_payload() or metadata.get("Description") or "")
+
+
+def _lacking(subject: Subject) -> list[str]:
+    """What the metadata of a wheel should have, and this one has not."""
+    metadata: Any = subject.distribution.metadata
+    licensed = metadata.get("License-Expression") or metadata.get("License")
+    classified = any("License ::" in each for each in metadata.get_all("Classifier") or ())
+    texts = [file for file in subject.distribution.files or () if "licen" in str(file).lower()]
+    there = {
+        "a summary": metadata.get("Summary"),
+        "a README": _readme(subject).strip(),
+        "a licence": licensed or classified,
+        "the text of its licence": texts,
+        "requires-python": metadata.get("Requires-Python"),
+    }
+    return [name for name, found in there.items() if not found]
 
 
 def _outcome(rule: str, faults: Iterable[str], mend: str) -> Outcome:
