@@ -356,14 +356,13 @@ def test_apps_beside_each_other_share_nothing() -> None:
 
 def test_app_does_not_wait_for_its_own_thread() -> None:
     """A worker of the app that calls it as the host does is told what to do instead."""
-    found: list[Any] = []
+    found: list[str] = []
 
     class Curious(RecordingObserver):
         async def observe(self, record: events.Record) -> None:
-            if not found:
-                found.append(None)
-                with pytest.raises(RuntimeError, match="own thread") as told:
-                    app.ask("And you?")
+            for act in (lambda: app.ask("And you?"), lambda: list(app.stream("And you?")), app.close):
+                with pytest.raises(RuntimeError, match="would be blocked") as told:
+                    act()
                 found.append(str(told.value))
             await super().observe(record)
 
@@ -371,7 +370,18 @@ def test_app_does_not_wait_for_its_own_thread() -> None:
     with embed.start(providers=[echo()], observers=[watcher]) as app:
         app.ask("Hello.")
         app.call(watcher.wait_for, events.TurnEnded)
-    assert "await app.inner.ask()" in found[-1]
+    assert "app.inner.ask()" in found[-1]
+
+
+async def test_host_on_trio_is_told_of_fairlead_open() -> None:
+    """It needs no thread, and must not be blocked."""
+    app = embed.start(providers=[echo()])
+    with pytest.raises(RuntimeError, match=r"fairlead\.open\(\)"):
+        app.ask("Hello?")
+    for act in (app.asyncio.ask("Hello?"), embed.start_async(providers=[echo()]).__aenter__()):
+        with pytest.raises(RuntimeError, match=r"fairlead\.open\(\) on trio"):
+            await act
+    await trio.to_thread.run_sync(app.close)
 
 
 # -- the host's own functions and workers

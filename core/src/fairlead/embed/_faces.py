@@ -18,7 +18,7 @@ from fairlead._function import FunctionTool
 from fairlead._message import Part, Principal
 from fairlead._open import open_app
 from fairlead._work import Delta
-from fairlead.embed._portal import Portal, block, loop_here, to_host, until
+from fairlead.embed._portal import Portal, block, loop_here, require_loop, require_thread, to_host, until
 
 __all__ = ["App", "AsyncApp", "Stream", "start", "start_async", "tool"]
 
@@ -88,6 +88,7 @@ class App(Face):
 
         What is left then is cancelled: its callers get `TurnCancelled`. May be called more than once.
         """
+        require_thread()
         self._portal.stop(grace)
         block(self._portal.ended, partial(self._portal.stop, 0.0))
 
@@ -205,6 +206,7 @@ async def start_async(*config: Any, **workers: Any) -> AsyncIterator[AsyncApp]:
 
     At the end of the block the app is closed as by `App.close`; after an exception without grace.
     """
+    require_loop()
     portal, grace = _portal(*config, **workers), 0.0
     try:
         await until(portal.started, partial(portal.stop, 0.0))

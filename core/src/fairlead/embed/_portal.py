@@ -31,7 +31,7 @@ from fairlead._app import App
 from fairlead._leaf import leaf
 from fairlead.errors import TurnCancelled
 
-__all__ = ["Call", "Portal", "block", "loop_here", "to_host", "until"]
+__all__ = ["Call", "Portal", "block", "loop_here", "require_loop", "require_thread", "to_host", "until"]
 
 T = TypeVar("T")
 _EXIT_GRACE, _EXIT_SECONDS = 0.5, 1.2
@@ -47,6 +47,16 @@ def loop_here() -> Any:
     """The asyncio loop that runs in this thread, or None."""
     with suppress(KeyError, RuntimeError):
         return sys.modules["asyncio"].get_running_loop()
+
+
+def require_loop() -> None:
+    if loop_here() is None:
+        raise RuntimeError("no asyncio loop runs here; next: embed.start() without one, fairlead.open() on trio")
+
+
+def require_thread() -> None:
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("trio runs in this thread, and would be blocked; next: fairlead.open(), or app.inner.ask()")
 
 
 class Call(Future[T]):
@@ -183,8 +193,7 @@ class Portal:
 
     def run(self, function: Callable[[], Awaitable[T]], timeout: float | None = None, *, inner: bool = False) -> T:
         """Call, and block this thread."""
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("this is the app's own thread, which would wait for itself; next: await app.inner.ask()")
+        require_thread()
         if self._uses_loop and loop_here() is self.loop:
             raise RuntimeError("tools need the event loop that this would block; next: await app.asyncio.ask()")
         call = self.submit(function, inner=inner)
@@ -192,8 +201,7 @@ class Portal:
 
     async def run_async(self, function: Callable[[], Awaitable[T]], *, inner: bool = False) -> T:
         """Call, and await it on asyncio."""
-        if loop_here() is None:
-            raise RuntimeError("no asyncio loop runs here; next: embed.start() without one, fairlead.open() on trio")
+        require_loop()
         call = self.submit(function, inner=inner)
         return await until(call, partial(self.post, call.scope.cancel))
 
