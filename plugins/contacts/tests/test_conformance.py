@@ -30,7 +30,7 @@ class TestDamagedFile(PolicyConformance):
     @asynccontextmanager
     async def far_side(self, tmp_path: Path) -> AsyncIterator[None]:
         file = operations.contacts_file(tmp_path)
-        file.parent.mkdir()
+        file.parent.mkdir(exist_ok=True)
         file.write_text("{}")
         yield
 

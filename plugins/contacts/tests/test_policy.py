@@ -175,6 +175,7 @@ async def test_damaged_file_keeps_strangers_out_and_is_left_alone(tmp_path: Path
     """Who is listed in the options still talks; doctor says which file it is and what to type."""
     file = operations.contacts_file(tmp_path)
     policy = make_policy(tmp_path, allow=["kit:ann"])
+    file.parent.mkdir()
     await policy.open()
     file.write_text('{"version": 1, "contacts": [{"channel": 3}]}')
     clock = Clock(NOW + 2)
@@ -196,7 +197,7 @@ async def test_damaged_file_keeps_strangers_out_and_is_left_alone(tmp_path: Path
 async def test_process_that_holds_the_lock_costs_a_denial_and_no_hang(tmp_path: Path) -> None:
     """After two seconds the stranger is denied without a code; somebody who is known never waits."""
     policy = make_policy(tmp_path, allow=["kit:ann"])
-    await policy.open()
+    operations.contacts_file(tmp_path).parent.mkdir()
     with operations.contacts_file(tmp_path).with_name("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         async with trio.open_nursery() as nursery:
@@ -246,3 +247,14 @@ async def test_processes_that_change_the_file_at_once_lose_nothing(tmp_path: Pat
     running = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), *codes[place::4]]) for place in range(4)]
     assert [0, 0, 0, 0] == [process.wait(30) for process in running]
     assert sorted(f"kit:{n}" for n in range(12)) == sorted(each.principal for each in operations.known(tmp_path))
+
+
+async def test_directory_that_cannot_be_made_keeps_strangers_out_and_nothing_else(tmp_path: Path) -> None:
+    """Here: a file stands where it would be. The policy opens, and people who are listed talk."""
+    (tmp_path / "contacts").write_text("")
+    policy = make_policy(tmp_path, allow=["kit:ann"])
+    await policy.open()
+    assert None is await verdict(policy, "kit:ann")
+    assert "" == await code_of(policy)
+    (finding,) = await policy.check()
+    assert (False, True) == (finding.ok, bool(finding.next_step))

@@ -59,10 +59,6 @@ class Book:
     def file(self) -> Path:
         return contacts_file(self.data_dir)
 
-    def make_directory(self) -> None:
-        """Make the directory, for its owner only."""
-        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
     def refresh(self) -> State:
         """Look whether there is another file, and read it then. `ContactsUnavailable`."""
         try:
@@ -86,7 +82,7 @@ class Book:
         When it returns, the change survives power loss. What `decide` raises changes nothing.
         """
         try:
-            self.make_directory()
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked():
                 before = self.refresh()
                 after, outcome = decide(before)

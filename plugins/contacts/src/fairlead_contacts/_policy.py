@@ -44,8 +44,7 @@ class Contacts(Policy):
         self._issuing = trio.Lock()
 
     async def open(self) -> None:
-        """Make the directory. A file that is damaged keeps everybody out but those whom the options allow."""
-        self.book.make_directory()
+        """Read the file. One that is damaged keeps everybody out but those whom the options allow."""
         self._look(now=True)
 
     async def review(self, review: Review) -> Sequence[Verdict]:
