@@ -55,8 +55,11 @@ def require_loop() -> None:
 
 
 def require_thread() -> None:
-    if trio.lowlevel.in_trio_run():
-        raise RuntimeError("trio runs in this thread, and would be blocked; next: fairlead.open(), or app.inner.ask()")
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return
+    raise RuntimeError("trio runs in this thread, and would be blocked; next: fairlead.open(), or app.inner.ask()")
 
 
 class Call(Future[T]):
