@@ -14,7 +14,6 @@ from fairlead import (
     Delivery,
     Inbound,
     Inbox,
-    Memory,
     Outbound,
     Policy,
     Review,
@@ -22,13 +21,10 @@ from fairlead import (
     ToolCall,
     Verdict,
 )
-from fairlead._journal import VolatileJournal, VolatileMemory
-from fairlead.events import Event
 from fairlead.testing import (
     CapturingChannel,
     ChannelConformance,
     FakePolicy,
-    JournalConformance,
     PolicyConformance,
 )
 
@@ -226,52 +222,3 @@ async def test_policy_that_never_answers_is_found(tmp_path: Path, autojump_clock
             return FakePolicy(waits)
 
     assert "a review ends, in 5 s" in await broken(Kit().test_review_ends_in_time, tmp_path)
-
-
-# -- journals
-
-
-class Hasty(VolatileJournal):
-    """Writes before it looks."""
-
-    async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
-        found = len(await self.read(session))
-        await super().append(session, found, events[:1], pending=pending)
-        return await super().append(session, expected_version + 1, events[1:], pending=pending)
-
-
-class Blind(VolatileJournal):
-    """Takes any version."""
-
-    async def append(self, session: str, expected_version: int, events: Sequence[Event], *, pending: bool) -> int:
-        return await super().append(session, len(await self.read(session)), events, pending=pending)
-
-
-class Careless(VolatileJournal):
-    """Forgets the keys of what is erased."""
-
-    async def erase(self, session: str) -> bool:
-        self._keys = {key: held for key, held in self._keys.items() if held != session}
-        return await super().erase(session)
-
-
-JOURNALS: dict[str, tuple[str, str, type[VolatileJournal]]] = {
-    "writes before it looks": ("test_refused_append_leaves_nothing", "leaves nothing", Hasty),
-    "takes any version": ("test_refused_append_leaves_nothing", "are refused", Blind),
-    "forgets keys": ("test_erased_session_is_gone_and_its_keys_stay_known", "are refused", Careless),
-    "forgets all": ("test_restart_loses_nothing", "a restart loses nothing", VolatileJournal),
-}
-
-
-@pytest.mark.parametrize("fault", sorted(JOURNALS))
-async def test_broken_journal_is_found(fault: str, tmp_path: Path) -> None:
-    """By what it keeps."""
-    check, words, journal = JOURNALS[fault]
-
-    class Kit(JournalConformance):
-        async def make_worker(self, tmp_path: Path) -> Memory:
-            memory = VolatileMemory()
-            memory.journal = journal()
-            return memory
-
-    assert words in await broken(getattr(Kit(), check), tmp_path)

@@ -10,7 +10,9 @@ from fairlead_sqlite.plugin import fairlead_memories
 
 
 class TestSqlite(MemoryConformance):
-    """On a file, as the core makes it."""
+    """On a file, as the core makes it; and in a process that is killed."""
+
+    entry_point = "fairlead_sqlite.plugin"
 
     async def make_worker(self, tmp_path: Path) -> Memory:
         (memory,) = fairlead_memories(Settings("sqlite", data_dir=tmp_path))
