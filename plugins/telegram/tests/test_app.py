@@ -171,3 +171,18 @@ async def test_killed_before_the_answer_it_answers_after_the_restart(home: Home)
             await until(telegram, lambda far: far.texts())
             assert 0 == await trio.to_thread.run_sync(home.stop, process)
         assert ["6 * 7 = 42."] == telegram.texts()
+
+
+async def test_isolated_it_has_a_handle_and_the_host_puts_the_token_in(home: Home) -> None:
+    """In a process of its own: the token goes into the address on the way out, to the one host that is granted."""
+    with serving() as telegram:
+        home.configure(telegram, "process", f'hosts = ["127.0.0.1:{telegram.port}"]')
+        telegram.store(b"abc", "f1")
+        with home.serving() as process:
+            telegram.say("What is 6 * 7?", document={"file_id": "f1", "file_name": "x.bin"})
+            await until(telegram, lambda far: "42" in "".join(far.texts()))
+            assert 0 == await trio.to_thread.run_sync(home.stop, process)
+        doctor = home.run("doctor")
+    assert "it is @fairlead_test_bot" in doctor
+    assert "was out at 127.0.0.1" in home.shown
+    assert TOKEN.partition(":")[2] not in home.shown + doctor

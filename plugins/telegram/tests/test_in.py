@@ -126,6 +126,7 @@ async def test_files_are_fetched(tmp_path: Path) -> None:
         telegram.say(audio={"file_id": "a", "mime_type": "audio/mp4", "file_name": "x.m4a"})
         telegram.say(document={"file_id": "d", "mime_type": "text/csv", "file_name": "t\ud800.csv"})
         telegram.say(sticker={"file_id": "s", "emoji": "\U0001f9ed"})
+        telegram.say(sticker={"file_id": "s", "is_animated": True})
         telegram.say(location={"latitude": 48.1, "longitude": 11.5})
         telegram.say(contact={"first_name": "Bob", "phone_number": "123"})
         telegram.say(poll={"question": "Tea?", "options": [{"text": "yes"}, {"text": "no"}]})
@@ -139,9 +140,10 @@ async def test_files_are_fetched(tmp_path: Path) -> None:
     assert (Audio("audio/ogg", b"v"),) == got[1]
     assert (Audio("audio/mp4", b"a"),) == got[2]
     assert (File("t\ufffd.csv", "text/csv", b"d"),) == got[3]
-    assert (File("sticker.webp", "image/webp", b"s"),) == got[4]
+    assert (Image("image/webp", b"s", alt="\U0001f9ed"),) == got[4]
+    assert (File("sticker.tgs", "application/gzip", b"s"),) == got[5]
     expected = ["[location: 48.1, 11.5]", "[contact: Bob 123]", "[poll: Tea?: yes; no]", "[\U0001f3b2 6]", "last"]
-    assert expected == [part.text for parts in got[5:] for part in parts if isinstance(part, Text)]
+    assert expected == [part.text for parts in got[6:] for part in parts if isinstance(part, Text)]
 
 
 async def test_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fairlead_telegram._poll import denied
 
 __all__ = ["examine"]
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SECONDS = 8.0
 """For all questions; the doctor has ten."""
 
@@ -35,6 +36,9 @@ async def examine(api: Api, options: Options, trouble: str) -> Sequence[Finding]
     me, hook = _table(me), _table(hook)
     findings = [Finding("token", ok=True, detail=f"it is @{me.get('username')}, known to {host}")]
     findings.append(_webhook(options, hook) if options.webhook_url else _polling(hook, trouble))
+    if options.api_url.startswith("http:") and host not in LOOPBACK:
+        detail = f"plain HTTP to {host}: whoever is on the way can read the token"
+        findings.append(Finding("transport", ok=True, detail=detail))
     if options.groups == "all":
         findings.append(_privacy(me))
     return findings

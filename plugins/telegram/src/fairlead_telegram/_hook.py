@@ -151,7 +151,8 @@ class Hook:
         """The messages of an album come as requests of their own: the first one waits for the others."""
         album = self._albums.get(update.group)
         if album is not None:
-            album.updates.append(update)
+            if update not in album.updates:  # Telegram has posted it again
+                album.updates.append(update)
             await album.done.wait()
             return album.status
         album = self._albums[update.group] = _Album([update])

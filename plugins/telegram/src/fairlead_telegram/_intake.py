@@ -152,9 +152,9 @@ class Intake:
                 return Text(f"[{attachment.name}: it could not be fetched ({error})]")
             except (ApiError, *MALFORMED):
                 continue
-            if attachment.kind == "photo":
-                return Image(attachment.media_type, data)
-            if attachment.kind in ("voice", "audio"):
+            if attachment.media_type.startswith("image/"):
+                return Image(attachment.media_type, data, alt=attachment.alt)
+            if attachment.media_type.startswith("audio/"):
                 return Audio(attachment.media_type, data)
             return File(attachment.name, attachment.media_type, data)
         return Text(f"[{attachment.name}: it could not be fetched]")

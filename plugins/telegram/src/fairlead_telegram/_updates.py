@@ -5,7 +5,7 @@ https://core.telegram.org/bots/api#update
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -54,8 +54,6 @@ class Update:
 class Attachment:
     """A file that can be fetched."""
 
-    kind: str
-    """``photo``, ``voice``, ``audio`` or ``file``."""
     file_id: str
     size: int
     media_type: str
@@ -181,35 +179,34 @@ def _mentions(body: Mapping[str, Any], bot: Bot) -> bool:
     return False
 
 
-_FILES = {  # key of the message: our kind, media type, name where Telegram tells none
-    "voice": ("voice", "audio/ogg", "voice.ogg"),
-    "audio": ("audio", "audio/mpeg", "audio.mp3"),
-    "animation": ("file", "video/mp4", "animation.mp4"),
-    "video": ("file", "video/mp4", "video.mp4"),
-    "video_note": ("file", "video/mp4", "video.mp4"),
-    "sticker": ("file", "image/webp", "sticker.webp"),
-    "document": ("file", "application/octet-stream", "file"),
+_FILES = {  # key of the message: media type and name, where Telegram tells none
+    "voice": ("audio/ogg", "voice.ogg"),
+    "audio": ("audio/mpeg", "audio.mp3"),
+    "animation": ("video/mp4", "animation.mp4"),  # which also comes as a document, so it stands before that
+    "video": ("video/mp4", "video.mp4"),
+    "video_note": ("video/mp4", "video.mp4"),
+    "document": ("application/octet-stream", "file"),
 }
+_STICKERS = {"is_animated": ("application/gzip", "sticker.tgs"), "is_video": ("video/webm", "sticker.webm")}
 
 
 def _attachments(body: Mapping[str, Any]) -> list[Attachment]:
-    photos = body.get("photo")
-    if isinstance(photos, Sequence) and photos:  # the same picture in several sizes, the largest last
-        return [Attachment("photo", str(photos[-1]["file_id"]), _size(photos[-1]), "image/jpeg", "photo.jpg")]
-    for key, (kind, media_type, name) in _FILES.items():
-        found = body.get(key)
-        if isinstance(found, dict):
-            return [  # an animation also comes as a document, so the first one is the one
-                Attachment(
-                    kind,
-                    str(found["file_id"]),
-                    _size(found),
-                    _media_type(found.get("mime_type"), media_type),
-                    _sound(str(found.get("file_name") or name)),
-                    _sound(str(found.get("emoji") or "")),
-                )
-            ]
-    return []
+    if body.get("photo"):  # the same picture in several sizes, the largest last
+        return [_attachment(body["photo"][-1], "image/jpeg", "photo.jpg")]
+    if sticker := body.get("sticker"):
+        usual = next((usual for key, usual in _STICKERS.items() if sticker.get(key)), ("image/webp", "sticker.webp"))
+        return [_attachment(sticker, *usual)]
+    return [_attachment(body[key], *usual) for key, usual in _FILES.items() if body.get(key)][:1]
+
+
+def _attachment(found: Mapping[str, Any], media_type: str, name: str) -> Attachment:
+    return Attachment(
+        str(found["file_id"]),
+        _size(found),
+        _media_type(found.get("mime_type"), media_type),
+        _sound(str(found.get("file_name") or name)),
+        _sound(str(found.get("emoji") or "")),
+    )
 
 
 def _media_type(found: object, usual: str) -> str:
