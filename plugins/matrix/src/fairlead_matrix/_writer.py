@@ -207,10 +207,10 @@ class Writer:
         options = self.account.options
         content = place(text_event(shortened(draft.text, options.max_chars), options.answer_type), *where)
         with trio.move_on_after(DRAFT_SECONDS, shield=True):
-            if not shown.begun:
-                shown.begun = True
+            if not shown.event_id:
+                shown.begun = True  # from now on nobody knows what stands there, also where this fails
                 shown.event_id = await self._put(room_id, draft.id, content)
-            elif shown.event_id:
+            else:
                 # Its id is new: those of a process that died may stand for other words.
                 txn = f"{draft.id}~draft.{os.urandom(8).hex()}"
                 await self._put(room_id, txn, replacement(shown.event_id, content))
