@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fairlead
 from fairlead.errors import SchemaError
 from fairlead.hookspecs import API_VERSION
 from fairlead.plugins import serves
@@ -18,19 +20,7 @@ from fairlead_cli._check_subject import Point, Subject
 
 __all__ = ["look_at_code", "look_at_metadata"]
 
-_PUBLIC = {
-    "config",
-    "embed",
-    "errors",
-    "events",
-    "hookspecs",
-    "isolation",
-    "memory",
-    "plugins",
-    "testing",
-    "types",
-    "wire",
-}
+_PUBLIC = {module.name for module in pkgutil.iter_modules(fairlead.__path__) if not module.name.startswith("_")}
 _BLOCKING = {
     "input",
     "os.system",

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from fairlead import config as configuration
 from fairlead.plugins import installed
 from fairlead_cli._failures import Refused
+from fairlead_cli._init_settings import (
+    Setting,
+    check_table,
+    given_settings,
+    questions,
+    quoted,
+    rendered,
+    variable_name,
+)
 from fairlead_cli._options import example, json_option
 from fairlead_cli._screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fairlead.plugins import InstalledPlugin
+    from fairlead.plugins import InstalledPlugin, Manifest
 
     Kind = Literal["channels", "tools", "providers", "memories", "policies"]
 
@@ -31,7 +39,8 @@ __all__ = ["command"]
 EXAMPLE = """\
 fairlead init
 fairlead init --defaults
-fairlead init --provider openai --model gpt-6.1-sol --key-env OPENAI_API_KEY --channel webhook"""
+fairlead init --provider openai --model gpt-6.1-sol --key-env OPENAI_API_KEY --channel webhook
+fairlead init --defaults --channel irc --set irc.host=irc.example.org --set irc.nick=helper"""
 
 T = TypeVar("T")
 _STAND_IN = "a-value-that-stands-in-until-the-variable-is-set"
@@ -47,6 +56,8 @@ class Plan:
     key_env: str = ""
     """The environment variable with the provider's key; empty where it needs none."""
     channels: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    """What their tables have, by the name of the plugin."""
 
 
 @click.command("init", epilog=example(EXAMPLE))
@@ -55,6 +66,9 @@ class Plan:
 @click.option("--model", metavar="NAME", help="The provider's own name of the model.")
 @click.option("--key-env", metavar="VARIABLE", help="The environment variable that holds the provider's key.")
 @click.option("--channel", "channels", metavar="NAME", multiple=True, help="A channel to serve; may be given again.")
+@click.option(
+    "--set", "pairs", metavar="NAME.KEY=VALUE", multiple=True, help="A setting of a chosen channel or provider."
+)
 @click.option(
     "-o",
     "--output",
@@ -70,18 +84,27 @@ def command(
     model: str | None,
     key_env: str | None,
     channels: tuple[str, ...],
+    pairs: tuple[str, ...],
     output: Path,
     *,
     defaults: bool,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a fairlead.toml. Keys are not asked for: the file names the environment variables that hold them."""
+    """Write a fairlead.toml.
+
+    You are asked for what a channel needs, as its own metadata says; --set answers before you are asked. Keys and
+    passwords are not asked for: the file names the environment variables that hold them, as in
+    --set telegram.token=env:NAME.
+    """
     _refuse_present(output, force=force)
-    plugins = {(plugin.kind, plugin.name): plugin for plugin in installed() if not plugin.problem}
-    questions = _Questions(plugins, ask=not defaults)
-    chosen = questions.provider(provider)
-    plan = Plan(chosen, questions.model(model), questions.key(chosen, key_env), questions.channels(channels))
+    found = installed(configuration.default().data_dir)
+    plugins = {(plugin.kind, plugin.name): plugin for plugin in found if not plugin.problem}
+    asked = _Questions(plugins, ask=not defaults)
+    chosen = asked.provider(provider)
+    model, key = asked.model(model), asked.key(chosen, key_env)
+    plan = Plan(chosen, model, key, asked.channels(channels))
+    plan = evolve(plan, settings=asked.settings(plan, pairs))
     text, variables = _render(plan, plugins)
     _write(output, text, variables, force=force)
     unset = [name for name in variables if not os.environ.get(name)]
@@ -123,7 +146,7 @@ class _Questions:
         manifest = self._plugins["providers", provider].manifest
         if manifest is None or not manifest.secrets:
             return ""
-        default = _variable(provider, manifest.secrets[0])
+        default = variable_name(provider, manifest.secrets[0])
         return _as_variable(given) if given else self._prompt("Variable with the key", default, _as_variable)
 
     def channels(self, given: Sequence[str]) -> tuple[str, ...]:
@@ -133,6 +156,34 @@ class _Questions:
             return tuple(_installed("channel", names, name) for name in given)
         question = f"Channels to serve ({', '.join(offered)}; empty for none)"
         return self._prompt(question, "", partial(_channels, names))
+
+    def settings(self, plan: Plan, pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The tables of the provider and the channels: what was said, and what somebody is asked for beside it."""
+        tables: list[tuple[Kind, str]] = [("providers", plan.provider), *(("channels", name) for name in plan.channels)]
+        manifests = {name: self._plugins[kind, name].manifest for kind, name in tables}
+        found = given_settings(pairs, manifests)
+        for name in plan.channels:
+            table = found.setdefault(name, {})
+            for setting in questions(name, manifests[name]):
+                if setting.key not in table and (answer := self._setting(setting)) is not None:
+                    table[setting.key] = answer
+            if not questions(name, manifests[name]):
+                found[name] = {**_first_secret(name, manifests[name]), **table}
+            check_table(name, manifests[name], found[name])
+        return found
+
+    def _setting(self, setting: Setting) -> Any:
+        """The value; None for none."""
+        if not self._ask and setting.required and not setting.default:
+            shown = setting.example if isinstance(setting.example, str) else "VALUE"
+            raise Refused(
+                f"nobody is asked, and somebody must say {setting.question}",
+                next_step=f"fairlead init --set {setting.name}={shown}",
+            )
+        needed = setting.required
+        return self._prompt(
+            setting.question, setting.default, lambda text: setting.read(text) if text.strip() or needed else None
+        )
 
     def _names(self, kind: Kind) -> list[str]:
         return sorted(name for each, name in self._plugins if each == kind)
@@ -167,9 +218,10 @@ def _channels(names: Sequence[str], answer: str) -> tuple[str, ...]:
     return tuple(_installed("channel", names, name) for name in answer.replace(",", " ").split())
 
 
-def _variable(*words: str) -> str:
-    """The name of an environment variable: ``FAIRLEAD_WEBHOOK_SECRET``."""
-    return re.sub(r"\W", "_", "_".join(words), flags=re.ASCII).upper()
+def _first_secret(name: str, manifest: Manifest | None) -> dict[str, Any]:
+    """Of a channel that says nothing of what it requires: where its secret is to be."""
+    secrets = manifest.secrets[:1] if manifest is not None else ()
+    return {key: {"env": variable_name("fairlead", name, key)} for key in secrets}
 
 
 def _as_variable(name: str) -> str:
@@ -188,27 +240,25 @@ def _render(plan: Plan, plugins: Mapping[tuple[Kind, str], InstalledPlugin]) -> 
         "# The configuration of Fairlead. Every key: fairlead schema config",
         "# Check it: fairlead doctor",
         "",
-        *(["[models]", f"default = {_quoted(f'{plan.provider}/{plan.model}')}", ""] if plan.model else []),
+        *(["[models]", f"default = {quoted(f'{plan.provider}/{plan.model}')}", ""] if plan.model else []),
         f"[providers.{plan.provider}]",
     ]
-    variables = []
+    values = dict(plan.settings.get(plan.provider, {}))
     manifest = plugins["providers", plan.provider].manifest
     if plan.key_env and manifest is not None:
-        variables.append(plan.key_env)
-        lines.append(f"{manifest.secrets[0]} = {{ env = {_quoted(plan.key_env)} }}")
+        values = {manifest.secrets[0]: {"env": plan.key_env}, **values}
+    lines += [f"{key} = {rendered(value)}" for key, value in values.items()]
+    tables = [values]
     for channel in plan.channels:
-        lines += ["", f"[channels.{channel}]"]
-        manifest = plugins["channels", channel].manifest
-        if manifest is not None and manifest.secrets:
-            name = _variable("fairlead", channel, manifest.secrets[0])
-            variables.append(name)
-            lines.append(f"{manifest.secrets[0]} = {{ env = {_quoted(name)} }}")
-    return "\n".join(lines) + "\n", variables
+        table = plan.settings.get(channel, {})
+        lines += ["", f"[channels.{channel}]", *(f"{key} = {rendered(value)}" for key, value in table.items())]
+        tables.append(dict(table))
+    variables = [value["env"] for table in tables for value in table.values() if _is_variable(value)]
+    return "\n".join(lines) + "\n", list(dict.fromkeys(variables))
 
 
-def _quoted(text: str) -> str:
-    """A TOML string: JSON's is one, but for DEL, which TOML wants escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _is_variable(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"env"}
 
 
 def _write(output: Path, text: str, variables: Sequence[str], *, force: bool) -> None:

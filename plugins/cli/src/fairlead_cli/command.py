@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("_run", "Serve the configured channels until SIGTERM or Ctrl-C."),
     "init": ("_init", "Write a fairlead.toml."),
     "doctor": ("_doctor", "Check the installation; say what mends each fault."),
+    "contacts": ("_contacts", "Who may talk to the agents: codes and people."),
     "plugins": ("_plugins", "What is installed and enabled."),
     "new": ("_new", "Write a project for a plugin."),
     "check": ("_check", "Find the quality tier of a plugin."),
