@@ -51,11 +51,11 @@ async def heard(inbox: FakeInbox) -> str:
     return part.text
 
 
-async def say(channel: IrcChannel, where: str | Address, text: str, **more: Any) -> Delivery:
+async def say(channel: IrcChannel, where: str | Address, text: str, key: str = "turn-1", **more: Any) -> Delivery:
     """What the channel says of a message that it was given to send."""
     address = Address("irc", "127.0.0.1", where) if isinstance(where, str) else where
     with trio.fail_after(SECONDS):
-        return await channel.send(Outbound("turn-1", address, (Text(text),), **more))
+        return await channel.send(Outbound(key, address, (Text(text),), **more))
 
 
 async def until(probe: Callable[[], object]) -> None:

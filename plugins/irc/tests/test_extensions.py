@@ -219,3 +219,23 @@ async def test_message_to_the_operators_of_a_channel_is_answered_to_them() -> No
             delivery = await say(channel, got.address, "yes")
     assert ("@#room", "between us") == (got.address.conversation, got.parts[0].text)  # type: ignore[union-attr]  # words
     assert ("sent", ["yes"]) == (delivery.status, server.texts("@#room"))
+
+
+async def test_notice_that_could_not_be_said_is_said_when_it_is_tried_again() -> None:
+    """The same words of another message are not."""
+    async with faking() as server:
+        channel = make_channel(server.port)
+        async with running(channel):
+            server.refusing = 1
+            tries = [await say(channel, "ann/ann", "careful", key, kind="notice") for key in ("a", "a", "b")]
+    assert ["failed", "sent", "failed"] == [each.status for each in tries]
+    assert ["careful"] == server.texts("ann")
+
+
+async def test_connection_that_ends_under_a_message_costs_no_line_of_the_next() -> None:
+    """Whoever waits for a new one neither spins nor uses up the bucket."""
+    async with faking() as server:
+        channel = make_channel(server.port, flood_burst=6, flood_seconds=60.0)
+        async with running(channel):
+            await server.clients[0].send("ERROR :Closing Link: bot (gone)")
+            assert ["sent", "sent"] == [(await say(channel, "ann/ann", "hello")).status for _ in range(2)]

@@ -121,7 +121,7 @@ async def test_notice_is_a_notice_and_said_once_a_minute() -> None:
         channel = make_channel(daemon.port)
         async with running(channel):
             first = await say(channel, "ann!~ann@127.0.0.1", "you are not known here", kind="notice")
-            second = await say(channel, "ann!~ann@127.0.0.1", "you are not known here", kind="notice")
+            second = await say(channel, "ann!~ann@127.0.0.1", "you are not known here", "turn-2", kind="notice")
             await ann.settle()
     assert ("sent", "failed") == (first.status, second.status)
     assert ["you are not known here"] == ann.texts("ann", "NOTICE")

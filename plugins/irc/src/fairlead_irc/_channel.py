@@ -28,7 +28,7 @@ MAX_CHARS = 2000
 """Of one message: some six lines, so that others get their turn between the parts of a long answer."""
 HEARD = 1000
 """Messages that wait to be handed in, before the connection is not read any more."""
-PATIENCE = 150.0
+PATIENCE = 100.0
 """Seconds that an answer waits for the connection; below the core's own limit for a send."""
 STARTING_SECONDS = 5.0
 AGAIN_SECONDS = 30.0
@@ -60,7 +60,8 @@ class IrcChannel(Channel):
         self._refused = False
         self._runs = 0
         self._news = trio.Event()
-        self._noticed: dict[tuple[str, str], float] = {}
+        self._noticed: dict[tuple[str, str], tuple[str, float]] = {}
+        """By place and words: the id of the notice, and until when it counts, by trio's clock."""
 
     # -- in
 
@@ -135,7 +136,9 @@ class IrcChannel(Channel):
                 inbound = await self._ears.inbound(link, line)
                 notice = await self._accept(inbox, inbound) if inbound is not None else ""
                 if notice and inbound is not None and len(notices.child_tasks) < NOTICES:
-                    outbound = Outbound("", inbound.address, (Text(notice),), inbound.external_id, "notice")
+                    outbound = Outbound(
+                        inbound.external_id, inbound.address, (Text(notice),), inbound.external_id, "notice"
+                    )
                     notices.start_soon(self.send, outbound)
 
     @staticmethod
@@ -155,7 +158,7 @@ class IrcChannel(Channel):
     # -- out
 
     async def send(self, outbound: Outbound) -> Delivery:
-        """Say it in lines, and wait until the server has it. Without a connection it waits for one, up to 150 s.
+        """Say it in lines, and wait until the server has it. Without a connection it waits for one, up to 100 s.
 
         ``sent``: the server shows the lines to us (echo-message), or it has answered a PING that stands behind them.
         The id is the server's, where it has one. Two people never share a direct conversation: where the nick has gone
@@ -164,7 +167,7 @@ class IrcChannel(Channel):
         where, text = outbound.address.conversation, text_of_parts(outbound)
         if not text.strip():
             return Delivery("failed", reason="the message has no words")
-        if outbound.kind == "notice" and not self._is_news(where, text):
+        if outbound.kind == "notice" and not self._is_news(where, text, outbound.id):
             return Delivery("failed", reason="the same was said there less than a minute ago")
         asker = "" if nick_in(where) else self._ears.asker(where, outbound.in_reply_to)
         command = "NOTICE" if outbound.kind == "notice" else "PRIVMSG"
@@ -179,7 +182,10 @@ class IrcChannel(Channel):
             if link is None:
                 return Delivery("failed", reason=self._obstacle(where), retry_after=AGAIN_SECONDS)
             nick = nick_in(where)
-            if nick and (fault := await self._changed_hands(link, nick, where)):
+            fault = await self._changed_hands(link, nick, where) if nick else ""
+            if link.lost:
+                continue
+            if fault:
                 return Delivery("failed", reason=fault, retry_after=AGAIN_SECONDS)
             delivery = await link.deliver(command, nick or where, text)
         return delivery
@@ -190,7 +196,7 @@ class IrcChannel(Channel):
             while not self._runs:  # what a killed process left to send is asked for before the channel runs
                 await self._next_news()
         while self._runs:
-            link = self._link
+            link = self._link if self._link is not None and not self._link.lost else None
             if link is not None and (nick_in(where) or link.here.room_in(where) in link.here.joined):
                 return link
             if link is not None and link.here.settled:
@@ -213,13 +219,12 @@ class IrcChannel(Channel):
             return f"nobody has the nick {nick!r} now"
         return "" if found.is_in(where) else f"somebody else has the nick {nick!r} now"
 
-    def _is_news(self, where: str, text: str) -> bool:
+    def _is_news(self, where: str, text: str, key: str) -> bool:
+        """Whether nobody has said that there within a minute, but for another try of the same message."""
         now = trio.current_time()
-        self._noticed = {key: until for key, until in self._noticed.items() if until > now}
-        if (where, text) in self._noticed:
-            return False
-        self._noticed[where, text] = now + SAME_NOTICE_SECONDS
-        return True
+        self._noticed = {place: said for place, said in self._noticed.items() if said[1] > now}
+        known, _ = self._noticed.setdefault((where, text), (key, now + SAME_NOTICE_SECONDS))
+        return known == key
 
     # -- doctor
 

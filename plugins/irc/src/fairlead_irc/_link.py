@@ -31,6 +31,8 @@ GREETING_SECONDS = 10.0
 JOIN_SECONDS = 10.0
 ANSWER_SHARE = 1 / 3
 """Of `ping_seconds`: for the answer to our own PING."""
+TURN_SECONDS = 80.0
+"""While others speak. With what comes before and after it stays below the core's own limit for a send."""
 CONFIRM_SECONDS = 30.0
 WHOIS_SECONDS = 10.0
 PLACE_PAUSES = 5
@@ -280,20 +282,24 @@ class Link:
 
         None: the connection was lost before anything of it was written.
         """
+        with trio.move_on_after(TURN_SECONDS) as waiting:
+            await self._turn.acquire()
+        if waiting.cancelled_caught:
+            return Delivery("failed", reason="too much else is being said", retry_after=TURN_SECONDS)
         here = self.here
-        async with self._turn:
-            echo = "echo-message" in self.caps and not here.is_me(target)
-            token = f"fl-{secrets.token_hex(8)}"
-            ticket = self._ticket = Ticket(here.fold(target), token, here.mapping, echo)
-            try:
-                await self._say(ticket, command, target, text)
-                if ticket.written:
-                    self.put(render("PING", ticket.token))
-                    with trio.move_on_after(CONFIRM_SECONDS):
-                        await ticket.wait()
-            finally:
-                self._ticket = None
-            return ticket.delivery()
+        echo = "echo-message" in self.caps and not here.is_me(target)
+        token = f"fl-{secrets.token_hex(8)}"
+        ticket = self._ticket = Ticket(here.fold(target), token, here.mapping, echo)
+        try:
+            await self._say(ticket, command, target, text)
+            if ticket.written:
+                self.put(render("PING", ticket.token))
+                with trio.move_on_after(CONFIRM_SECONDS):
+                    await ticket.wait()
+        finally:
+            self._ticket = None
+            self._turn.release()
+        return ticket.delivery()
 
     async def _say(self, ticket: Ticket, command: str, target: str, text: str) -> None:
         room = room_for(command, target, self.here.me, self.here.mask)
