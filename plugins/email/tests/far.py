@@ -53,7 +53,7 @@ def make_channel(data_dir: Path, **options: Any) -> EmailChannel:
 def letter(
     text: str = "hello", to: str = "bot@example.org", /, *, sender: str = f"Ann <{ANN}>", **fields: str
 ) -> bytes:
-    """A mail as a person's mail program writes it. `fields`: of its head, with ``_`` for ``-``; empty ones are left out."""
+    """A mail as a person's mail program writes it. `fields`: of its head, with ``_`` for ``-``; empty: left out."""
     mail = EmailMessage(policy=SMTP)
     head = {
         "From": sender,

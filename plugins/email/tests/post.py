@@ -33,6 +33,7 @@ class Post:
     """Answers to the next recipients."""
     deliver: Callable[[str, bytes], None] = lambda address, raw: None
     logins: list[str] = field(factory=list)
+    options: dict[str, Any] = field(factory=dict)
     controller: Controller | None = None
 
     async def handle_MAIL(  # noqa: N802  # the name that aiosmtpd calls
@@ -67,20 +68,20 @@ class Post:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
     ) -> AuthResult:
         self.logins.append(mechanism)
-        return AuthResult(success=data.password == PASSWORD.encode())
+        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
 
     def mails(self) -> list[EmailMessage]:
         """What was accepted, oldest first."""
         return [message_from_bytes(raw_of(envelope), policy=policy.default) for envelope in list(self.envelopes)]
 
     def start(self) -> None:
-        assert self.controller is not None
+        self.controller = Controller(self, hostname="127.0.0.1", port=self.port, **self.options)
         self.controller.start()
 
     def stop(self) -> None:
-        assert self.controller is not None
-        with suppress(AssertionError):  # it does not run
-            self.controller.stop(no_assert=True)
+        if self.controller is not None:
+            self.controller.stop()
+            self.controller = None
 
 
 def raw_of(envelope: Envelope) -> bytes:
@@ -116,15 +117,14 @@ def posting(
     if cert is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(cert, cert.with_name("key.pem"))
-    options = {
+    post.options = {
+        "ssl_context": None if starttls else context,
         "authenticator": post.authenticate,
         "auth_require_tls": starttls,
         "enable_SMTPUTF8": True,
         **({"tls_context": context, "require_starttls": True} if starttls else {}),
         **more,
     }
-    implicit = None if starttls else context
-    post.controller = Controller(post, hostname="127.0.0.1", port=post.port, ssl_context=implicit, **options)
     post.start()
     try:
         yield post

@@ -24,7 +24,7 @@ DEPTH = 20
 """Of multiparts in multiparts; what lies deeper is not looked at."""
 LEAVES = 200
 EXTENSION_BYTES = 16
-_NOT_FOR_TEXT = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7", "mbcs", "oem"}
+_NOT_FOR_TEXT = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7", "mbcs", "oem"}
 """Codecs that no mail is written in, and some of which are slow or do odd things."""
 _READ_AS = {
     "gb2312": "gb18030",
@@ -56,7 +56,8 @@ def read_body(letter: Letter, options: Options, *, cut: bool = False) -> tuple[P
         text = new_text(text, reply=bool(letter.references) and not letter.forwarded)
     text = text.strip("\r\n").rstrip()
     if len(text) > options.max_text:
-        text = f"{text[: options.max_text]}\n[the mail's text has {len(text)} characters; the rest was left out]"
+        cut_off = f"[the mail's text is longer than {options.max_text} characters; the rest was left out]"
+        text = f"{text[: options.max_text]}\n{cut_off}"
     if letter.subject and not letter.references:
         text = f"Subject: {letter.subject}\n\n{text}".rstrip()
     media, notes = _attachments(found.attached, options)
@@ -113,7 +114,7 @@ def _decoded(part: Message) -> str:
     for charset in (_READ_AS.get(given, given), "utf-8", "cp1252"):
         try:
             name = codecs.lookup(charset).name
-            if name not in _NOT_FOR_TEXT:
+            if name.replace("_", "-") not in _NOT_FOR_TEXT:
                 return data.decode(name).replace("\r\n", "\n")
         except (LookupError, ValueError):
             continue

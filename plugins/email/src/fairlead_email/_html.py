@@ -71,7 +71,7 @@ class _Page:
     def end_line(self) -> None:
         line = "".join(self.pieces)
         marks = "> " * min(self.quotes, 5)
-        self.lines.append((marks + (line if self.pre else line.strip(" "))).rstrip())
+        self.lines.append((marks + (line if self.pre else line.rstrip(" "))).rstrip())
         self.pieces.clear()
 
     def break_block(self, ends: int) -> None:
@@ -171,6 +171,8 @@ def _close(page: _Page, name: str) -> None:
         page.lists.pop()
     elif name == "blockquote":
         page.quotes = max(0, page.quotes - 1)
+        if page.lines and not page.lines[-1].strip("> "):
+            page.lines[-1] = ""  # the blank line behind a quotation is not quoted
     elif name == "pre":
         page.pre = max(0, page.pre - 1)
 

@@ -27,7 +27,7 @@ LOCAL_CHARS = 64
 
 _MESSAGE_ID = re.compile(r"<([!-;=?-~]{1,250})>")
 _ROBOTS = re.compile(
-    r"(?:no|do-?not|never)[._-]?reply.*|.*[._+-]no-?reply|mailer-?daemon|postmaster|bounces?(?:[+._-].*)?|"
+    r"(?:no|do[._-]?not|never)[._-]?reply.*|.*[._+-]no-?reply|mailer-?daemon|postmaster|bounces?(?:[+._-].*)?|"
     r".*-(?:bounces?|request|owner)|listserv|majordomo|mdaemon|auto-?(?:reply|responder)|notifications?",
     re.IGNORECASE,
 )
@@ -131,7 +131,7 @@ def decoded_words(text: str) -> str:
             words.append(piece.decode(charset or "utf-8"))
         except (LookupError, ValueError):
             words.append(piece.decode("utf-8", "replace"))
-    return _clean("".join(words))
+    return _clean("".join(words)) or _clean(text)
 
 
 def _clean(text: str) -> str:

@@ -17,7 +17,8 @@ _GAP = 4
 # "On 3 March 2027, Ann <ann@example.org> wrote:" in the languages of the larger mail programs. The last word decides;
 # a digit or an address must stand before it, so that a sentence which ends with "he wrote:" is none.
 _WROTE = re.compile(
-    r"(?:wrote|writes|schrieb(?: .{0,100})?|geschrieben|a écrit|escribió|escribio|ha scritto|scrisse|escreveu|schreef"
+    r"(?:<[^<>\s@]{1,64}@[^<>\s]{1,200}>|"
+    r"wrote|writes|schrieb(?: .{0,100})?|geschrieben|a écrit|escribió|escribio|ha scritto|scrisse|escreveu|schreef"
     r"(?: .{0,100})?|skrev(?: .{0,100})?|napsala?|napsal\(a\)|napisała?|napisał\(a\)|написала?|написал\(а\)|пишет|"  # noqa: RUF001  # words of many alphabets
     r"kirjoitti|írta|yazdı|şunu yazdı|έγραψε|a scris|写道|寫道|のメール|のメッセージ|님이 작성)\s?[:\uff1a]$",  # noqa: RUF001  # words of many alphabets
     re.IGNORECASE,
@@ -63,14 +64,18 @@ def _attribution(lines: list[str], end: int) -> int:
     last = end - 1
     while last >= 0 and end - last < _GAP and not lines[last].strip():
         last -= 1
-    if last < 0 or not _WROTE.search(lines[last].strip()[-_LINE:]):
+    if last < 0 or not lines[last].rstrip().endswith((":", "\uff1a")):
         return end
     # Mail programs fold it: it begins at most two lines above, behind a blank line or at the first one with a date.
     for first in range(last, max(-1, last - 3), -1):
-        words = " ".join(lines[first : last + 1])[:_LINE]
+        words = " ".join(lines[first : last + 1]).rstrip()[-_LINE:]
         if not lines[first].strip() or _is_quoted(lines[first]):
             break
-        if re.search(r"\d|@", words) and (first == 0 or not lines[first - 1].strip() or re.search(r"\d", lines[first])):
+        if (
+            re.search(r"\d|@", words)
+            and _WROTE.search(words)
+            and (first == 0 or not lines[first - 1].strip() or re.search(r"\d", lines[first]))
+        ):
             return first
     return end
 
