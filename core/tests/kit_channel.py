@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -124,7 +124,7 @@ class MemoryChannel(Channel):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.take_all, link, take, inbox, nursery.cancel_scope)
-                async with aclosing(lines_of(link.stream)) as lines:
+                async with aclosing(self.lines(link.stream)) as lines:
                     with suppress(*BROKEN):
                         async for line in lines:
                             link.useful = True
@@ -134,6 +134,9 @@ class MemoryChannel(Channel):
             self.link = None
             link.give_up()
             await trio.aclose_forcefully(link.stream)
+
+    def lines(self, stream: Stream) -> AsyncGenerator[bytes, None]:
+        return lines_of(stream)
 
     def parse(self, line: bytes) -> dict[str, Any]:
         try:
@@ -314,5 +317,5 @@ class MemoryKit(ChannelConformance):
         await self.platform.send_raw(data)
 
     async def misbehave(self) -> None:
-        """Somebody connects, and neither reads nor writes."""
-        await self.platform.connect(TOKEN)
+        """Somebody is there who neither reads nor writes."""
+        self.platform.deaf += 1

@@ -45,6 +45,8 @@ class Platform:
     acknowledged: set[str] = field(factory=set)
     links: list[Stream] = field(factory=list)
     tries: int = 0
+    deaf: int = 0
+    """People who are there and read nothing."""
     gone: bool = False
     swallowing: bool = False
     refusing: int = 0

@@ -236,6 +236,7 @@ class FaultChecks(ChannelFar):
             await self.away()
             for text in said:
                 await self.inbound(text, text.replace(" ", "-"))
+            await trio.sleep(AWAY_SECONDS)
             await self.back()
             with within(RETURN_SECONDS, "what was said while it was away is handed in", RUN):
                 seen = [words_of((await inbox.next()).parts) for _ in said]
@@ -249,6 +250,7 @@ class FaultChecks(ChannelFar):
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
             await self.away()
+            await self.quiet()
             void = Outbound("kit-1", where, (Text("into the void"),))
             delivery = await self.outcome(channel, void, 2 * AWAY_SECONDS)
             await self.back()

@@ -126,6 +126,7 @@ class InboundChecks(ChannelFar):
         said = [f"question {number}" for number in range(10)]
         told = [f"answer {number}" for number in range(10)]
         async with self.running(tmp_path) as (channel, inbox):
+            inbox.uneven = True
             where = (await self.heard(inbox, "hello there")).address
 
             async def tell() -> None:
@@ -195,6 +196,7 @@ class InboundChecks(ChannelFar):
             inbox.fail_next(Receipt("refused", notice="the house is full"))
             await self.inbound("let me in", "event-1")
             await self.hears(inbox, "and now?")
+            await self.quiet()
             shown = [text for text in await self.outbox() if "the house is full" in text]
         seen = [words_of(message.parts) for message in inbox.accepted]
         same(["and now?"], seen, "a refused message is settled by its receipt", RECEIPT)

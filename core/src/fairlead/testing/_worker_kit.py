@@ -123,8 +123,9 @@ class WorkerConformance(Generic[W]):
 
     async def has(self, name: str, tmp_path: Path) -> bool:
         """Whether a hook of the kit is overridden."""
-        own = next(base for base in reversed(type(self).__mro__) if name in vars(base))
-        return getattr(type(self), name) is not vars(own)[name]
+        own = next((base for base in reversed(type(self).__mro__) if name in vars(base)), None)
+        promise(own, f"what a check needs is a hook, or is declared by the worker: {name!r}", "fairlead.testing")
+        return own is not None and getattr(type(self), name) is not vars(own)[name]
 
     async def make_worker(self, tmp_path: Path) -> W:
         """Override: the worker, made and not opened. `tmp_path`: a directory for its files.
@@ -215,9 +216,11 @@ class LifeConformance(WorkerConformance[W]):
     async def leaves_nothing(self, use: Callable[[], Awaitable[None]]) -> None:
         """Use a worker three times: after the second and third time there is no more than after the first one."""
         await use()  # what is made once and kept, as imported modules are
+        gc.collect()
         before = held()
         for _ in range(2):
             await use()
+        gc.collect()
 
         async def back_to_it() -> bool:
             return all(now <= then for now, then in zip(held(), before, strict=True))
@@ -262,7 +265,6 @@ def logged() -> Iterator[list[str]]:
 
 def held() -> tuple[int, int, int]:
     """How many tasks, threads and open files there are now; 0 files where the system does not say."""
-    gc.collect()
     threads = [each for each in threading.enumerate() if not each.name.lower().startswith("trio")]  # it keeps idle ones
     files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208  # descriptors, not paths
     return trio.lowlevel.current_statistics().tasks_living, len(threads), files
