@@ -171,6 +171,29 @@ def test_ctrl_c_in_the_wait_cancels_the_turn() -> None:
         assert ["cancelled"] == outcomes(app, "ann")
 
 
+def test_handler_of_the_host_that_raises_in_the_wait_cancels_the_turn() -> None:
+    """As an alarm does; what it raised comes out as it is."""
+    model = Hanging()
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError("the alarm")
+
+    def alarm() -> None:
+        model.began.acquire(timeout=LIMIT)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with embed.start(providers=[model]) as app:
+            ringing = Background(alarm)
+            with pytest.raises(TimeoutError, match="the alarm"):
+                app.ask("Hello?", session="ann")
+            ringing.outcome()
+            assert ["cancelled"] == outcomes(app, "ann")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_signal_handlers_are_left_alone() -> None:
     """Before, while and after an app runs."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]

@@ -18,7 +18,7 @@ from fairlead._function import FunctionTool
 from fairlead._message import Part, Principal
 from fairlead._open import open_app
 from fairlead._work import Delta
-from fairlead.embed._portal import Portal, block, loop_here, require_loop, require_thread, to_host, until
+from fairlead.embed._portal import Call, Portal, block, loop_here, require_loop, require_thread, to_host, until
 
 __all__ = ["App", "AsyncApp", "Stream", "start", "start_async", "tool"]
 
@@ -89,8 +89,8 @@ class App(Face):
         What is left then is cancelled: its callers get `TurnCancelled`. May be called more than once.
         """
         require_thread()
-        self._portal.stop(grace)
-        block(self._portal.ended, partial(self._portal.stop, 0.0))
+        stop = self._portal.stop
+        block(self._portal.ended, partial(stop, grace), partial(stop, 0.0), None)
 
     def __enter__(self) -> Self:
         return self
@@ -144,8 +144,9 @@ class Stream:
         return None
 
     def __iter__(self) -> Iterator[Delta]:
-        turn = self._portal.submit(self._run)
+        turn = Call[None]()
         try:
+            self._portal.begin(turn, self._run)
             while (piece := self._portal.run(self._piece, inner=True)) is not None:
                 yield piece
             turn.result()
@@ -153,7 +154,7 @@ class Stream:
             self._portal.post(turn.scope.cancel)
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
-        turn = self._portal.submit(self._run)
+        turn = self._portal.begin(Call[None](), self._run)
         give_up = partial(self._portal.post, turn.scope.cancel)
         try:
             while (piece := await self._portal.run_async(self._piece, inner=True)) is not None:
@@ -195,7 +196,7 @@ def start(*config: Any, **workers: Any) -> App:
     Raises what `fairlead.open` raises, and `RuntimeError` where a tool needs an asyncio loop and none runs here.
     """
     portal = _portal(*config, **workers)
-    block(portal.started, partial(portal.stop, 0.0))
+    block(portal.started, portal.thread.start, partial(portal.stop, 0.0), None)
     return App(portal)
 
 
@@ -209,6 +210,7 @@ async def start_async(*config: Any, **workers: Any) -> AsyncIterator[AsyncApp]:
     require_loop()
     portal, grace = _portal(*config, **workers), 0.0
     try:
+        portal.thread.start()
         await until(portal.started, partial(portal.stop, 0.0))
         yield AsyncApp(portal)
         grace = portal.app.config.limits.grace_seconds

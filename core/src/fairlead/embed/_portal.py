@@ -76,15 +76,19 @@ class Call(Future[T]):
             self.set_exception(error)
 
 
-def block(future: Future[T], give_up: Callable[[], object], timeout: float | None = None) -> T:
-    """Wait for it in this thread. An exception here, `TimeoutError` too, gives it up, and comes when it has ended."""
+def block(future: Future[T], begin: Callable[[], object], give_up: Callable[[], object], timeout: float | None) -> T:
+    """Begin it, and wait for it in this thread. An exception here, `TimeoutError` too, gives it up, and waits as well.
+
+    Ctrl-C may come at any line: so it begins where it is known already how to end it.
+    """
     try:
+        begin()
         return future.result(timeout)
     except BaseException as error:
         if not future.done():
             give_up()
             wait((future,), _LAST_WORDS)
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError) and timeout is not None:
                 raise TimeoutError(f"no end within {timeout:g} s; it was cancelled") from None
         raise
 
@@ -115,13 +119,12 @@ class Portal:
         self._calls: set[Call[Any]] = set()
         self._closing = False
         self._stopping, self._drain = trio.Event(), trio.CancelScope()
-        self._thread = threading.Thread(target=self._live, name="fairlead", daemon=True)
-        atexit.register(self._exit)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._live, name="fairlead", daemon=True)
 
     # -- in the thread
 
     def _live(self) -> None:
+        atexit.register(self._exit)
         try:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever starts or closes the app
@@ -129,7 +132,7 @@ class Portal:
         atexit.unregister(self._exit)
         if not self.ended.done():
             self.ended.set_result(None)
-        for call in (self.started, *self._calls):  # nobody begins one any more: see `submit`
+        for call in (self.started, *self._calls):  # nobody begins one any more: see `begin`
             call.fail(RuntimeError(_CLOSED))
 
     async def _main(self) -> None:
@@ -151,7 +154,7 @@ class Portal:
         self._drain.deadline = min(self._drain.deadline, trio.current_time() + seconds)
         self._stopping.set()
 
-    def _begin(self, call: Call[T], function: Callable[[], Awaitable[T]]) -> None:
+    def _start(self, call: Call[T], function: Callable[[], Awaitable[T]]) -> None:
         try:
             self._tasks.start_soon(self._run, call, function)
         except RuntimeError:  # the nursery has ended meanwhile
@@ -171,21 +174,24 @@ class Portal:
 
     # -- from any thread
 
-    def submit(self, function: Callable[[], Awaitable[T]], *, inner: bool = False) -> Call[T]:
+    def begin(self, call: Call[T], function: Callable[[], Awaitable[T]], *, inner: bool = False) -> Call[T]:
         """Begin a call, under the caller's context variables; an `inner` one belongs to another that runs.
 
-        `RuntimeError`: the app is closed, or closes; it was started in the process that this one was forked from.
+        It fails with `RuntimeError` where the app is closed, or closes, or was started in the process that this one was
+        forked from.
         """
-        if os.getpid() != self._process:
-            raise RuntimeError(
-                f"this app was started in process {self._process}, and a fork has no thread of it; next: call "
-                "embed.start() in this process (gunicorn: in post_fork, or at the first request instead of on import)"
-            )
-        call = Call[T]()
         self._calls.add(call)
-        if self.ended.done() or (self._closing and not inner):
-            raise RuntimeError(_CLOSED)
-        self.post(contextvars.copy_context().run, self._begin, call, function)
+        if os.getpid() != self._process:
+            problem = f"this app was started in process {self._process}, and a fork has no thread of it; next: call "
+            call.fail(
+                RuntimeError(
+                    f"{problem}embed.start() in this process (gunicorn: at the first request, or in post_fork)"
+                )
+            )
+        elif self.ended.done() or (self._closing and not inner):
+            call.fail(RuntimeError(_CLOSED))
+        else:
+            self.post(contextvars.copy_context().run, self._start, call, function)
         return call
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -199,13 +205,14 @@ class Portal:
         require_thread()
         if self._uses_loop and loop_here() is self.loop:
             raise RuntimeError("tools need the event loop that this would block; next: await app.asyncio.ask()")
-        call = self.submit(function, inner=inner)
-        return block(call, partial(self.post, call.scope.cancel), timeout)
+        call = Call[T]()
+        begin = partial(self.begin, call, function, inner=inner)
+        return block(call, begin, partial(self.post, call.scope.cancel), timeout)
 
     async def run_async(self, function: Callable[[], Awaitable[T]], *, inner: bool = False) -> T:
         """Call, and await it on asyncio."""
         require_loop()
-        call = self.submit(function, inner=inner)
+        call = self.begin(Call[T](), function, inner=inner)
         return await until(call, partial(self.post, call.scope.cancel))
 
     def stop(self, grace: float | None) -> None:
@@ -217,7 +224,7 @@ class Portal:
 
     def _exit(self) -> None:
         self.stop(_EXIT_GRACE)
-        self._thread.join(_EXIT_SECONDS)
+        self.thread.join(_EXIT_SECONDS)
 
 
 _HERE: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("fairlead.embed", None)
