@@ -140,7 +140,7 @@ async def test_keys_open_channels_and_refusals_are_findings() -> None:
             refused = await say(bad, "#locked", "hello")
             findings = await bad.check()
     assert ("failed", True) == (refused.status, refused.reason.startswith("475 "))
-    assert [(True, "connection"), (False, "#locked")] == [(finding.ok, finding.subject) for finding in findings]
+    assert [(True, "irc"), (False, "irc #locked")] == [(finding.ok, finding.subject) for finding in findings]
 
 
 async def test_groups_option_decides_what_of_a_channel_is_heard() -> None:

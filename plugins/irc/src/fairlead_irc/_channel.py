@@ -234,7 +234,7 @@ class IrcChannel(Channel):
         if (link := self._link) is not None:
             findings += [
                 Finding(
-                    name,
+                    f"{self.name} {name}",
                     ok=False,
                     detail=link.here.faults.get(link.here.fold(name), "not joined yet"),
                     next_step=JOIN_STEP,
@@ -242,13 +242,13 @@ class IrcChannel(Channel):
                 for name in link.here.missing()
             ]
         if self.options.sasl == "PLAIN" and not self.options.tls:
-            findings.append(Finding("transport", ok=True, detail="plain: whoever is on the way can read the password"))
+            findings.append(Finding(self.name, ok=True, detail="plain: whoever is on the way can read the password"))
         return findings
 
     async def _check_connection(self) -> Finding:
         if self._link is not None:
             detail = f"connected to {self.options.place} as {self._link.here.me}"
-            return Finding("connection", ok=True, detail=detail)
+            return Finding(self.name, ok=True, detail=detail)
         step = f"look at host, port and tls in [channels.{self.name}]"
         try:
             with trio.fail_after(CHECK_SECONDS):
@@ -256,12 +256,12 @@ class IrcChannel(Channel):
                 await entry.stream.send_all(render("QUIT", "checked"))
                 await entry.stream.aclose()
         except Refused as error:
-            return Finding("connection", ok=False, detail=error.problem, next_step=error.next_step)
+            return Finding(self.name, ok=False, detail=error.problem, next_step=error.next_step)
         except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as error:
             detail = f"{self.options.place}: {_said(error)}"
-            return Finding("connection", ok=False, detail=detail, next_step=step)
+            return Finding(self.name, ok=False, detail=detail, next_step=step)
         known = f", account {self.options.account or 'of the certificate'}" if self.options.sasl else ""
-        return Finding("connection", ok=True, detail=f"{self.options.place} lets {entry.login.nick} in{known}")
+        return Finding(self.name, ok=True, detail=f"{self.options.place} lets {entry.login.nick} in{known}")
 
 
 def text_of_parts(outbound: Outbound) -> str:
