@@ -403,17 +403,21 @@ async def test_cancelled_turn_cancels_the_coroutine_of_the_host() -> None:
 
 
 @on_asyncio
-async def test_loop_that_tools_need_is_not_blocked() -> None:
-    """The blocking face would wait for what can only happen when it has returned."""
+async def test_loop_that_a_tool_needs_is_not_blocked_for_ever() -> None:
+    """It would wait for what can only happen when it has returned: that is told, and the turn is cancelled."""
 
     async def book() -> str:
         """Book."""
         return "booked"
 
-    async with embed.start_async(providers=[echo()], tools=[book]) as app:
-        with pytest.raises(RuntimeError, match=r"await app\.asyncio\.ask"):
-            app.blocking.ask("Go.")
-        assert "re: Go." == (await asyncio.to_thread(app.blocking.ask, "Go.")).text
+    model = ScriptedProvider([calls(("book", {})), calls(("book", {})), calls(("book", {})), "Done.", "Not booked."])
+    async with embed.start_async(providers=[model], tools=[book]) as app:
+        for act in (lambda: app.blocking.ask("Go.", session="s"), lambda: list(app.stream("Go.", session="s"))):
+            with pytest.raises(RuntimeError, match=r"await app\.asyncio\.ask"):
+                act()
+        assert ["cancelled"] * 2 == await outcomes(app, "s")
+        assert "Done." == (await asyncio.to_thread(app.blocking.ask, "Go.")).text
+        assert "Not booked." == app.blocking.ask("Just talk.").text
 
 
 class OurModel(Provider):

@@ -147,7 +147,7 @@ class Stream:
         turn = Call[None]()
         try:
             self._portal.begin(turn, self._run)
-            while (piece := self._portal.run(self._piece, inner=True)) is not None:
+            while (piece := self._portal.run(self._piece, outer=turn)) is not None:
                 yield piece
             turn.result()
         finally:
@@ -157,7 +157,7 @@ class Stream:
         turn = self._portal.begin(Call[None](), self._run)
         give_up = partial(self._portal.post, turn.scope.cancel)
         try:
-            while (piece := await self._portal.run_async(self._piece, inner=True)) is not None:
+            while (piece := await self._portal.run_async(self._piece, turn)) is not None:
                 yield piece
             await until(turn, give_up)
         finally:
@@ -225,4 +225,4 @@ def _portal(*config: Any, tools: Sequence[Any] = (), **workers: Any) -> Portal:
         raise RuntimeError(f"{waiting[0]!r} needs an asyncio loop, and none runs here; next: embed.start_async()")
     hosts = [given if isinstance(given, Tool) else tool(given) for given in tools]
     opening = open_app(*config, tools=hosts, **workers)  # it runs in the thread
-    return Portal(opening, serve=bool(workers.get("channels")), uses_loop=bool(waiting))
+    return Portal(opening, serve=bool(workers.get("channels")))

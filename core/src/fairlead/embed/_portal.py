@@ -109,11 +109,13 @@ async def until(future: Future[T], give_up: Callable[[], object]) -> T:
 class Portal:
     """The thread. It has the app and the calls into it, and knows none of those who call, who may give it up."""
 
-    def __init__(self, opening: AbstractAsyncContextManager[App], *, serve: bool, uses_loop: bool) -> None:
-        """`uses_loop`: tools of the host need the asyncio loop that runs here."""
+    def __init__(self, opening: AbstractAsyncContextManager[App], *, serve: bool) -> None:
+        """Coroutine functions of the host will run on the asyncio loop that runs here. `thread` is not yet started."""
         self.loop = loop_here()
         self.started, self.ended = Call[None](), Call[None]()
-        self._opening, self._serve, self._uses_loop = opening, serve, uses_loop
+        self.blocked: Call[Any] | None = None
+        """For which the thread of that loop waits, or was the last to wait."""
+        self._opening, self._serve = opening, serve
         self._process = os.getpid()
         self._token: trio.lowlevel.TrioToken | None = None
         self._calls: set[Call[Any]] = set()
@@ -161,6 +163,7 @@ class Portal:
             call.fail(RuntimeError(_CLOSED))
 
     async def _run(self, call: Call[T], function: Callable[[], Awaitable[T]]) -> None:
+        _CALL.set(call)
         try:
             with call.scope:
                 call.set_result(await function())
@@ -174,8 +177,8 @@ class Portal:
 
     # -- from any thread
 
-    def begin(self, call: Call[T], function: Callable[[], Awaitable[T]], *, inner: bool = False) -> Call[T]:
-        """Begin a call, under the caller's context variables; an `inner` one belongs to another that runs.
+    def begin(self, call: Call[T], function: Callable[[], Awaitable[T]], outer: Call[Any] | None = None) -> Call[T]:
+        """Begin a call, under the caller's context variables. `outer`: it belongs to another one, which runs.
 
         It fails with `RuntimeError` where the app is closed, or closes, or was started in the process that this one was
         forked from.
@@ -188,7 +191,7 @@ class Portal:
                     f"{problem}embed.start() in this process (gunicorn: at the first request, or in post_fork)"
                 )
             )
-        elif self.ended.done() or (self._closing and not inner):
+        elif self.ended.done() or (self._closing and outer is None):
             call.fail(RuntimeError(_CLOSED))
         else:
             self.post(contextvars.copy_context().run, self._start, call, function)
@@ -200,19 +203,21 @@ class Portal:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(function, *args)
 
-    def run(self, function: Callable[[], Awaitable[T]], timeout: float | None = None, *, inner: bool = False) -> T:
+    def run(
+        self, function: Callable[[], Awaitable[T]], timeout: float | None = None, outer: Call[Any] | None = None
+    ) -> T:
         """Call, and block this thread."""
         require_thread()
-        if self._uses_loop and loop_here() is self.loop:
-            raise RuntimeError("tools need the event loop that this would block; next: await app.asyncio.ask()")
         call = Call[T]()
-        begin = partial(self.begin, call, function, inner=inner)
+        if loop_here() is self.loop:
+            self.blocked = outer or call
+        begin = partial(self.begin, call, function, outer)
         return block(call, begin, partial(self.post, call.scope.cancel), timeout)
 
-    async def run_async(self, function: Callable[[], Awaitable[T]], *, inner: bool = False) -> T:
+    async def run_async(self, function: Callable[[], Awaitable[T]], outer: Call[Any] | None = None) -> T:
         """Call, and await it on asyncio."""
         require_loop()
-        call = self.begin(Call[T](), function, inner=inner)
+        call = self.begin(Call[T](), function, outer)
         return await until(call, partial(self.post, call.scope.cancel))
 
     def stop(self, grace: float | None) -> None:
@@ -227,6 +232,7 @@ class Portal:
         self.thread.join(_EXIT_SECONDS)
 
 
+_CALL: contextvars.ContextVar[Call[Any]] = contextvars.ContextVar("fairlead.embed")
 _HERE: trio.lowlevel.RunVar[Portal | None] = trio.lowlevel.RunVar("fairlead.embed", None)
 
 
@@ -241,6 +247,9 @@ async def to_host(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         raise RuntimeError(f"no host is known that could run {function!r}; next: embed.start(), or start_async()")
     if not inspect.iscoroutinefunction(function):
         return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=portal.limiter)
+    if (waiting := portal.blocked) is not None and waiting is _CALL.get(None):
+        waiting.fail(RuntimeError(f"{function!r} needs the loop that waits for it here; next: await app.asyncio.ask()"))
+        waiting.scope.cancel()
     ended = trio.Event()
     future = sys.modules["asyncio"].run_coroutine_threadsafe(call(), portal.loop)
     future.add_done_callback(lambda _: portal.post(ended.set))
