@@ -247,6 +247,35 @@ async def test_invitation_is_accepted_in_the_end(clock: Clock, tmp_path: Path) -
     assert {"!new:x": ANN} == kept["invites"]
 
 
+async def test_invitation_outlives_an_end_of_run(clock: Clock, tmp_path: Path) -> None:
+    """The core runs a channel again that failed: what was begun is gone on with."""
+    left = [fault(403, "M_FORBIDDEN")]
+
+    def route(asked: Asked) -> Told | None:
+        if "/join/" in asked.target:
+            return Told(500) if left else None
+        return left.pop() if asked.polls and left and fake.times("/join/") > 1 else None
+
+    fake = Fake([invited()], route)
+    async with faking(fake) as relay:
+        channel = make_channel(relay.url, tmp_path, access_token="t")
+        await channel.open()
+        async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                await eventually(lambda: fake.times("/join/") > 1)
+                fake.tell({})
+
+            nursery.start_soon(stop)
+            with pytest.raises(FairleadError, match="M_FORBIDDEN"):
+                await channel.run(FakeInbox())
+            count = fake.times("/join/")
+            nursery.start_soon(channel.run, FakeInbox())
+            await eventually(lambda: fake.times("/join/") > count)
+            nursery.cancel_scope.cancel()
+        await channel.close()
+
+
 async def test_message_that_is_malformed_for_the_core_is_said_to_its_sender(clock: Clock, tmp_path: Path) -> None:
     """Nothing is dropped in silence."""
     fake = Fake()

@@ -302,6 +302,14 @@ async def test_files_go_out_with_their_words(world: World, tmp_path: Path) -> No
     assert {"mimetype": "image/png", "size": len(PNG)} == shown[1]["info"]
 
 
+async def test_file_without_words_arrives_beside_its_draft(world: World, tmp_path: Path) -> None:
+    """The draft's transaction id would give the draft's event, and no file."""
+    async with paired(world, tmp_path) as pair:
+        await pair.channel.preview(pair.draft("I draw"))
+        await pair.channel.send(pair.outbound(Image("image/png", PNG)))
+        assert ["m.text", "m.image"] == [each["msgtype"] for each in await pair.shown()]
+
+
 async def test_file_that_the_homeserver_does_not_take_is_said_in_words(world: World, tmp_path: Path) -> None:
     """The rest of the answer arrives."""
     async with paired(world, tmp_path) as pair:

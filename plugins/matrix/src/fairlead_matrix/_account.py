@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 
 from fairlead.errors import FairleadError
-from fairlead_matrix._api import Api, Broken, Refused, path_of
+from fairlead_matrix._api import Api, Broken, Caller, Refused, path_of
 from fairlead_matrix._json import load_file, save_file, texted
 from fairlead_matrix._options import Options
 
@@ -26,7 +26,7 @@ class LoggedOut(FairleadError):
 
 
 @define(eq=False)
-class Account:
+class Account(Caller):
     """Requests in the name of one user. The device stays the same over restarts: transaction ids belong to it."""
 
     options: Options
@@ -36,20 +36,8 @@ class Account:
     device_id: str = ""
     _lock: trio.Lock = field(factory=trio.Lock)
 
-    async def call(
-        self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None, **more: Any
-    ) -> Mapping[str, Any]:
-        """As `Api.call`, logged in. `LoggedOut` beside its errors."""
-        await self.ensure()
-        token = self.api.token
-        try:
-            return await self.api.call(method, path, body, **more)
-        except Refused as refused:
-            await self._renew(refused, token)
-        return await self.api.call(method, path, body, **more)
-
     async def exchange(self, method: str, path: str, content: bytes | None = None, **more: Any) -> tuple[bytes, str]:
-        """As `Api.exchange`, logged in. `LoggedOut` beside its errors."""
+        """As `Api.exchange`, logged in, and so is `call`. `LoggedOut` beside its errors."""
         await self.ensure()
         token = self.api.token
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from attrs import define, field
 from fairlead.errors import FairleadError
 from fairlead_matrix._json import mapped, parse, texted
 
-__all__ = ["Api", "Broken", "Refused", "TooLarge", "Unreachable", "path_of"]
+__all__ = ["Api", "Broken", "Caller", "Refused", "TooLarge", "Unreachable", "path_of"]
 
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
@@ -59,23 +59,11 @@ def path_of(*parts: str, root: str = "client/v3") -> str:
     return "/".join(["/_matrix", root, *(quote(part, safe="") for part in parts)])
 
 
-@define(eq=False)
-class Api:
-    """Requests to one homeserver. Several at a time are fine."""
+class Caller:
+    """Whoever can make requests, with JSON in both directions."""
 
-    homeserver: str
-    token: str = ""
-    """Sent with each request, where there is one."""
-    _client: httpx2.AsyncClient = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)  # each request has a deadline of its own
-        # `identity`: the size of what comes is then the size that was counted.
-        headers = {"User-Agent": "fairlead-matrix", "Accept-Encoding": "identity"}
-        self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False, headers=headers)
-
-    async def close(self) -> None:
-        await self._client.aclose()
+    exchange: Callable[..., Awaitable[tuple[bytes, str]]]
+    """As `Api.exchange`."""
 
     async def call(
         self,
@@ -94,6 +82,25 @@ class Api:
         if not isinstance(answer, dict):
             raise Broken(f"{method} {path}: found {data[:80]!r}, expected a JSON object")
         return answer
+
+
+@define(eq=False)
+class Api(Caller):
+    """Requests to one homeserver. Several at a time are fine."""
+
+    homeserver: str
+    token: str = ""
+    """Sent with each request, where there is one."""
+    _client: httpx2.AsyncClient = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)  # each request has a deadline of its own
+        # `identity`: the size of what comes is then the size that was counted.
+        headers = {"User-Agent": "fairlead-matrix", "Accept-Encoding": "identity"}
+        self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False, headers=headers)
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
     async def exchange(
         self,

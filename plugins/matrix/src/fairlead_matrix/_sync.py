@@ -131,7 +131,7 @@ class Sync:
         """One request, which the server may hold for `wait` seconds, and what it brings."""
         await self.account.ensure()
         if self._saved is None:
-            await self._load(nursery)
+            await self._load()
         since, began = self._since, trio.current_time()
         # The first answer only says where the stream is now: what was said before is history.
         limit = self._timeline if since else 1
@@ -149,7 +149,7 @@ class Sync:
         now = trio.current_time()
         if taken or asked or not since or now - (self._saved or 0.0) > SAVE_SECONDS:
             await self._save()
-        for room_id in asked:
+        for room_id in asked if wait else list(self._invites):  # at first, also those of an earlier run
             nursery.start_soon(self._join, room_id)
         if wait and position == since and now - began < self.pauses().first:
             await trio.sleep(self.pauses().first)  # a server that does not wait must not keep a processor busy
@@ -286,7 +286,8 @@ class Sync:
         pauses = Pauses(first=2.0, longest=600.0)
         for _ in range(JOIN_TRIES):
             try:
-                await self.account.call("POST", path_of("join", room_id), {})
+                async with self._limit:
+                    await self.account.call("POST", path_of("join", room_id), {})
                 break
             except Refused as refused:
                 if refused.retry_after is None:
@@ -301,13 +302,11 @@ class Sync:
 
     # -- the position
 
-    async def _load(self, nursery: trio.Nursery) -> None:
+    async def _load(self) -> None:
         kept = await trio.to_thread.run_sync(load_file, self._path)
         if (kept.get("homeserver"), kept.get("user_id")) == (self.account.options.homeserver, self.account.user_id):
             self._since = texted(kept, "next_batch")
             self._invites = {room_id: str(inviter) for room_id, inviter in mapped(kept, "invites").items()}
-        for room_id in self._invites:
-            nursery.start_soon(self._join, room_id)
         self._saved = trio.current_time()
 
     async def _save(self) -> None:

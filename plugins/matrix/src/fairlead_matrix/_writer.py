@@ -101,22 +101,18 @@ class Writer:
             return Delivery("failed", reason=f"the room {room_id} is encrypted: nothing is sent to it in the clear")
         where = self._relation(outbound.address, outbound.in_reply_to, direct=room.direct)
         msgtype = "m.notice" if outbound.kind == "notice" else self.account.options.answer_type
-        text, count = _words(outbound), 0
+        text = _words(outbound)
         if text:
             content = place(text_event(text, msgtype), *where)
             if not fits(content):
                 return Delivery("failed", reason="the message is larger than an event of Matrix can be")
             arrived[0] = await self._show(room_id, outbound.id, content)
-            count = 1
-        for part in outbound.parts:
-            if not isinstance(part, Image | Audio | File):
-                continue
-            content = place(await self._media(part), *where)
-            txn = f"{outbound.id}~m{count}" if count else outbound.id
-            event_id = await self._put(room_id, txn, content)
+        files = [part for part in outbound.parts if isinstance(part, Image | Audio | File)]
+        for number, part in enumerate(files, start=1):
+            # Never the message's own id: a draft may stand there.
+            event_id = await self._put(room_id, f"{outbound.id}~m{number}", place(await self._media(part), *where))
             arrived[0] = arrived[0] or event_id
-            count += 1
-        if not count:
+        if not arrived[0]:
             return Delivery("failed", reason="the message is empty")
         return Delivery("sent", external_id=arrived[0])
 
