@@ -15,7 +15,7 @@ from fairlead_irc._options import read_options
 
 FAST = {"flood_burst": 1000, "flood_seconds": 0.0, "reconnect_seconds": 0.05, "reconnect_max_seconds": 0.2}
 """Nobody is flooded on loopback, and nobody waits long for a connection there."""
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 def make_channel(port: int, **options: Any) -> IrcChannel:

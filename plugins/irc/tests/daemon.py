@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 PROGRAM = shutil.which("ngircd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-SECONDS = 20.0
+SECONDS = 30.0
 """For what takes an instant, on a busy machine."""
 CONFIG = """
 [Global]
