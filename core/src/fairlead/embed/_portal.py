@@ -34,12 +34,17 @@ from fairlead.errors import TurnCancelled
 __all__ = ["Call", "Portal", "block", "loop_here", "require_loop", "require_thread", "to_host", "until"]
 
 T = TypeVar("T")
+Work = Callable[[], Awaitable[T]]
 _EXIT_GRACE, _EXIT_SECONDS = 0.5, 1.2
 """Seconds at the interpreter's exit: for what runs, and in all."""
 _LAST_WORDS = 6.0
 """Seconds that a caller who gave up waits for the end of what it called: the journal has five to write it down."""
 _THREADS = 100
 """Functions of the host at once; the next one waits. They take no threads from the app itself."""
+_FORKED = (
+    "this app was started in process {}, and a fork has no thread of it; next: call embed.start() in this process "
+    "(gunicorn: in post_fork, or at the first request instead of on import)"
+)
 _CLOSED = "the app is closed, or closes: ask inside of `with embed.start(...)`, or before close()"
 
 
@@ -156,13 +161,13 @@ class Portal:
         self._drain.deadline = min(self._drain.deadline, trio.current_time() + seconds)
         self._stopping.set()
 
-    def _start(self, call: Call[T], function: Callable[[], Awaitable[T]]) -> None:
+    def _start(self, call: Call[T], function: Work[T]) -> None:
         try:
             self._tasks.start_soon(self._run, call, function)
         except RuntimeError:  # the nursery has ended meanwhile
             call.fail(RuntimeError(_CLOSED))
 
-    async def _run(self, call: Call[T], function: Callable[[], Awaitable[T]]) -> None:
+    async def _run(self, call: Call[T], function: Work[T]) -> None:
         _CALL.set(call)
         try:
             with call.scope:
@@ -172,12 +177,13 @@ class Portal:
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever called
             call.fail(error)
         finally:
-            call.fail(TurnCancelled("the app was closed before this had come to its end"))
             self._calls.discard(call)
+            if not call.done():
+                call.fail(TurnCancelled("the app was closed before this had come to its end"))
 
     # -- from any thread
 
-    def begin(self, call: Call[T], function: Callable[[], Awaitable[T]], outer: Call[Any] | None = None) -> Call[T]:
+    def begin(self, call: Call[T], function: Work[T], outer: Call[Any] | None = None) -> Call[T]:
         """Begin a call, under the caller's context variables. `outer`: it belongs to another one, which runs.
 
         It fails with `RuntimeError` where the app is closed, or closes, or was started in the process that this one was
@@ -185,12 +191,7 @@ class Portal:
         """
         self._calls.add(call)
         if os.getpid() != self._process:
-            problem = f"this app was started in process {self._process}, and a fork has no thread of it; next: call "
-            call.fail(
-                RuntimeError(
-                    f"{problem}embed.start() in this process (gunicorn: at the first request, or in post_fork)"
-                )
-            )
+            call.fail(RuntimeError(_FORKED.format(self._process)))
         elif self.ended.done() or (self._closing and outer is None):
             call.fail(RuntimeError(_CLOSED))
         else:
@@ -203,9 +204,7 @@ class Portal:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(function, *args)
 
-    def run(
-        self, function: Callable[[], Awaitable[T]], timeout: float | None = None, outer: Call[Any] | None = None
-    ) -> T:
+    def run(self, function: Work[T], timeout: float | None = None, outer: Call[Any] | None = None) -> T:
         """Call, and block this thread."""
         require_thread()
         call = Call[T]()
@@ -214,7 +213,7 @@ class Portal:
         begin = partial(self.begin, call, function, outer)
         return block(call, begin, partial(self.post, call.scope.cancel), timeout)
 
-    async def run_async(self, function: Callable[[], Awaitable[T]], outer: Call[Any] | None = None) -> T:
+    async def run_async(self, function: Work[T], outer: Call[Any] | None = None) -> T:
         """Call, and await it on asyncio."""
         require_loop()
         call = self.begin(Call[T](), function, outer)
