@@ -134,7 +134,7 @@ class MemoryKit(WorkerConformance[Memory]):
     examples = 25
     """How many random sequences of operations the model is tried with, at most."""
     model_seconds = 5.0
-    """After this time no further sequence is begun."""
+    """After this time no further sequence is begun; and one that failed is not made shorter for longer."""
 
     async def files(self, tmp_path: Path) -> Iterable[Path]:
         """Override where they lie elsewhere: every file in which words may stand."""
@@ -182,6 +182,8 @@ class RecallKit(MemoryKit):
 
     lasting = True
     """False for a recall that forgets when it is closed."""
+    search_seconds = 5.0
+    """How long a search among 300 notes may take."""
 
     def recall(self, memory: Memory) -> Recall:
         """The facet, which open() sets."""

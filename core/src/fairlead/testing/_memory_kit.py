@@ -31,6 +31,7 @@ __all__ = ["JournalConformance", "MemoryConformance", "RecallConformance"]
 NO_PROCESS = "the checks start no process of this memory: `entry_point` is empty"
 KILLS = 3
 APPENDS = 40
+CRASH = Operation("crash", "", 0, (), pending=False)
 EACH = (started(), accepted(), accepted())
 
 
@@ -74,7 +75,7 @@ class JournalConformance(JournalEvents, JournalSessions):
             count += 1
             (tmp_path / f"play{count}").mkdir()
             child = Elsewhere(self.entry_point, self.options, tmp_path / f"play{count}")
-            await play_journal(steps, child, durable=True)
+            await play_journal([*steps, CRASH], child, durable=True)
 
         async with self.far_side(tmp_path):
             await try_all(operations("crash", "crash"), play, max(2, self.examples // 8), self.model_seconds)

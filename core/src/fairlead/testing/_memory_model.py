@@ -281,7 +281,8 @@ async def try_all(
 
     Hypothesis is no friend of event loops: it runs in a thread, and each sequence comes back into this one.
     """
-    until, failed = trio.current_time() + seconds, False
+    until = trio.current_time() + seconds
+    failed: dict[str, BaseException] = {}
 
     @settings(
         max_examples=examples,
@@ -292,16 +293,20 @@ async def try_all(
     )
     @given(strategy)
     def run(steps: Any) -> None:
-        nonlocal failed
-        if not failed and trio.from_thread.run_sync(trio.current_time) > until:
+        nonlocal until
+        if (known := failed.get(repr(steps))) is not None:
+            raise known.with_traceback(None)
+        if trio.from_thread.run_sync(trio.current_time) > until:
             return
         try:
             trio.from_thread.run(play, steps)
         except BaseException as error:  # noqa: BLE001  # it is raised again, out of its group
-            failed = True
             leaf = error
             while isinstance(leaf, BaseExceptionGroup):  # of a nursery, which hypothesis cannot tell from others
                 leaf = leaf.exceptions[0]
+            if not failed:
+                until = trio.from_thread.run_sync(trio.current_time) + seconds
+            failed[repr(steps)] = leaf
             raise leaf from None
 
     await trio.to_thread.run_sync(run)
