@@ -8,10 +8,15 @@ import pytest
 from attrs import evolve
 
 from fairlead import Channel
+from fairlead.testing._applies import DoesNotApply
 
 from .kit_channel import EVERYTHING, MemoryChannel, MemoryKit
 from .kit_platform import Platform
 
+KEYS = {
+    "test_same_send_again_has_no_second_effect": "idempotency",
+    "test_same_send_after_a_restart_has_no_second_effect": "idempotency",
+}
 CHECKS = sorted(name for name in dir(MemoryKit) if name.startswith("test_"))
 
 
@@ -31,21 +36,19 @@ class WithoutKeys(MemoryKit):
         return MemoryChannel(platform, directory, evolve(EVERYTHING, idempotency=False))
 
 
-@pytest.mark.parametrize("check", CHECKS)
+async def test_kit_says_what_it_cannot_prove(tmp_path: Path) -> None:
+    """By the names of checks, with the hooks and capabilities that are missing."""
+    assert {""} == set((await TestMemory().applies(tmp_path)).values())
+    assert KEYS == {name: what for name, what in (await WithoutKeys().applies(tmp_path)).items() if what}
+
+
+async def test_check_that_does_not_apply_says_why(tmp_path: Path) -> None:
+    """In words."""
+    with pytest.raises(DoesNotApply, match="does not apply: idempotency is not declared"):
+        await WithoutKeys().test_same_send_again_has_no_second_effect(tmp_path)
+
+
+@pytest.mark.parametrize("check", [check for check in CHECKS if check not in KEYS])
 async def test_channel_without_keys_keeps_all_promises(check: str, tmp_path: Path, autojump_clock: object) -> None:
     """On a clock that jumps: no check waits for what does not come."""
     await getattr(WithoutKeys(), check)(tmp_path)
-
-
-async def test_kit_says_what_it_cannot_prove(tmp_path: Path) -> None:
-    """By the names of checks, with the hooks and capabilities that are missing."""
-    assert {"": len(CHECKS)} == {what: CHECKS.__len__() for what in set((await kit_of(TestMemory, tmp_path)).values())}
-    missing = {name: what for name, what in (await kit_of(WithoutKeys, tmp_path)).items() if what}
-    assert {
-        "test_same_send_again_has_no_second_effect": "idempotency",
-        "test_same_send_after_a_restart_has_no_second_effect": "idempotency",
-    } == missing
-
-
-async def kit_of(kit: type[MemoryKit], tmp_path: Path) -> dict[str, str]:
-    return await kit().applies(tmp_path)

@@ -209,9 +209,9 @@ class ChannelFar(LifeConformance[Channel]):
 
     async def send(self, channel: Channel, address: Address, text: str, key: str = "") -> Delivery:
         """Send text. The channel must not raise."""
-        return await self.post(channel, Outbound(key or new_id(), address, (Text(text),)))
+        return await self.send_whole(channel, Outbound(key or new_id(), address, (Text(text),)))
 
-    async def post(self, channel: Channel, outbound: Outbound) -> Delivery:
+    async def send_whole(self, channel: Channel, outbound: Outbound) -> Delivery:
         """Send anything. The channel must not raise."""
         with within(SECONDS, "send() returns", SEND):
             delivery = await channel.send(outbound)
@@ -219,7 +219,7 @@ class ChannelFar(LifeConformance[Channel]):
         promise(right, "send() gives a Delivery", SEND, delivery)
         return delivery
 
-    async def outcome(self, channel: Channel, outbound: Outbound, seconds: float = RETURN_SECONDS) -> Delivery:
+    async def outcome_of(self, channel: Channel, outbound: Outbound, seconds: float = RETURN_SECONDS) -> Delivery:
         """What became of a send, whatever happens: an exception, or no end in time, counts as ambiguous."""
         delivery = Delivery("ambiguous", reason="it was cancelled")
         with trio.move_on_after(seconds):
@@ -235,7 +235,7 @@ class ChannelFar(LifeConformance[Channel]):
             while (await self.send(channel, address, text)).status == "failed":  # noqa: ASYNC110  # nobody tells when
                 await trio.sleep(0.2)
 
-    async def show(self, channel: Channel, draft: Draft) -> None:
+    async def show_draft(self, channel: Channel, draft: Draft) -> None:
         """Show a draft."""
         with within(SECONDS, "preview() returns", PREVIEW):
             await channel.preview(draft)
@@ -248,7 +248,7 @@ class ChannelFar(LifeConformance[Channel]):
                 await trio.sleep(0.02)
         same(list(texts), seen, "the far side reads what was sent, once, in order and in its last form", SEND)
 
-    async def times(self, text: str, expected: Sequence[int] = (1,)) -> int:
+    async def count_read(self, text: str, expected: Sequence[int] = (1,)) -> int:
         """How often the far side can read the text, once it is as expected, or at last."""
         found = -1
         with trio.move_on_after(PATIENCE):
@@ -266,7 +266,7 @@ class ChannelFar(LifeConformance[Channel]):
                 await trio.sleep(0.02)
         same(expected, added, words, source)
 
-    async def quiet(self) -> None:
+    async def wait_quiet(self) -> None:
         """Until every task here waits for something."""
         await wait_all_tasks_blocked(0.02)
 

@@ -96,7 +96,7 @@ class FaultChecks(ChannelFar):
                         await channel.send(Outbound("kit-1", where, (Text("on its way"),)))
 
                 nursery.start_soon(send)
-                await self.quiet()
+                await self.wait_quiet()
             began = trio.current_time()
             nursery.cancel_scope.cancel()
         took = trio.current_time() - began
@@ -113,7 +113,7 @@ class FaultChecks(ChannelFar):
                 with within(STOP_SECONDS, "a cancelled send lets go", SEND):
                     await cut_off(lambda outbound=outbound: channel.send(outbound), steps, seconds)  # type: ignore[misc]  # bound at once
                 await self.sends_again(channel, where, f"surely {seed}")
-            same(1, await self.times(f"surely {SEEDS - 1}"), "after a cancelled send the next one arrives", SEND)
+            same(1, await self.count_read(f"surely {SEEDS - 1}"), "after a cancelled send the next one arrives", SEND)
             seen = [text for text in await self.outbox() if text.startswith(("maybe", "surely"))]
         twice = sorted({text for text in seen if seen.count(text) > 1})
         promise(not twice, "a cancelled send arrives once at most", SEND, twice)
@@ -179,7 +179,7 @@ class FaultChecks(ChannelFar):
                 await self.drop()
                 await self.hears_again(inbox)
                 await self.sends_again(channel, where, f"back {number}")
-                same(1, await self.times(f"back {number}"), "it sends once it is back", RUN)
+                same(1, await self.count_read(f"back {number}"), "it sends once it is back", RUN)
         same(1, len(inbox.places), "ready() is called once, not for each connection", READY)
 
     @needs("drop")
@@ -206,7 +206,7 @@ class FaultChecks(ChannelFar):
             got = await self.hears_again(inbox)
             same(where, got.address, "the place is the same as before", "fairlead.Address")
             await self.sends_again(channel, where, "here I am")
-            same(1, await self.times("here I am"), "it sends once the far side is back", RUN)
+            same(1, await self.count_read("here I am"), "it sends once the far side is back", RUN)
 
     @needs("away", "back", "attempts")
     async def test_tries_to_reconnect_grow_rarer(self, tmp_path: Path) -> None:
@@ -250,14 +250,14 @@ class FaultChecks(ChannelFar):
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
             await self.away()
-            await self.quiet()
+            await self.wait_quiet()
             void = Outbound("kit-1", where, (Text("into the void"),))
-            delivery = await self.outcome(channel, void, 2 * AWAY_SECONDS)
+            delivery = await self.outcome_of(channel, void, 2 * AWAY_SECONDS)
             await self.back()
             await self.hears_again(inbox)
             await self.sends_again(channel, where, "afterwards")
             right = {"sent": (1,), "failed": (0,), "ambiguous": (0, 1)}[delivery.status]
-            seen = await self.times("into the void", right)
+            seen = await self.count_read("into the void", right)
         promise(seen in right, "sent is what arrived, failed what surely has not", SEND, (delivery, seen))
 
     # -- slow, deaf, and unsure
@@ -283,7 +283,7 @@ class FaultChecks(ChannelFar):
             await self.back()
             await self.hears_again(inbox)
             await self.sends_again(channel, where, "surely")
-            seen = await self.times("surely"), await self.times("maybe", (0, 1))
+            seen = await self.count_read("surely"), await self.count_read("maybe", (0, 1))
         promise(seen in ((1, 0), (1, 1)), "after that the channel works, and nothing is shown twice", SEND, seen)
 
     @needs("hang")
@@ -292,7 +292,7 @@ class FaultChecks(ChannelFar):
         async with self.running(tmp_path) as (_, inbox):
             await self.heard(inbox, "hello there")
             await self.hang()
-            await self.quiet()
+            await self.wait_quiet()
 
     @needs("swallow")
     async def test_send_without_a_confirmation_is_not_taken_for_failed(self, tmp_path: Path) -> None:
@@ -301,11 +301,11 @@ class FaultChecks(ChannelFar):
             where = (await self.heard(inbox, "hello there")).address
             await self.swallow()
             outbound = Outbound("kit-1", where, (Text("did it arrive?"),))
-            delivery = await self.outcome(channel, outbound)
+            delivery = await self.outcome_of(channel, outbound)
             if channel.capabilities.idempotency and delivery.status != "sent":
                 await self.sends_again(channel, where, "afterwards")
                 await channel.send(outbound)
-            seen = await self.times("did it arrive?")
+            seen = await self.count_read("did it arrive?")
         right = delivery.status != "failed" and seen == 1
         promise(right, "what may have arrived is ambiguous, and shown once", "fairlead.Delivery", (delivery, seen))
 
@@ -322,10 +322,10 @@ class FaultChecks(ChannelFar):
                 promise(delivery.reason, "what failed has a reason", "fairlead.Delivery.reason", delivery)
                 pause = delivery.retry_after
                 promise(pause is not None and pause >= 1, "it says when to come again, not too early", LATER, delivery)
-                same(0, await self.times("too much", (0,)), "what failed has surely not arrived", SEND)
+                same(0, await self.count_read("too much", (0,)), "what failed has surely not arrived", SEND)
                 await trio.sleep(pause or 1)
                 delivery = await self.send(channel, where, "too much", "kit-1")
             else:
                 promise(took >= 1, "it waits as long as it was told", LATER, (delivery, took))
             same("sent", delivery.status, "what comes again when it may is sent", SEND)
-            same(1, await self.times("too much"), "and arrives once", SEND)
+            same(1, await self.count_read("too much"), "and arrives once", SEND)

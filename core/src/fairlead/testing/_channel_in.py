@@ -160,7 +160,7 @@ class InboundChecks(ChannelFar):
             nursery.start_soon(self.mutter, "please keep me", "event-1")
             with within(SECONDS, KEPT, RUN):
                 await inbox.wait_knock()
-            await self.quiet()
+            await self.wait_quiet()
             early = await self.acknowledged("event-1")
             promise(not early, "nothing is acknowledged before accept() returned", ACCEPT, early)
             inbox.release()
@@ -176,7 +176,7 @@ class InboundChecks(ChannelFar):
                 nursery.start_soon(self.mutter, "please keep me", "event-1")
                 with within(SECONDS, KEPT, RUN):
                     await inbox.wait_knock()
-                await self.quiet()
+                await self.wait_quiet()
                 done, kept = await self.acknowledged("event-1"), len(inbox.accepted)
                 nursery.cancel_scope.cancel()
             promise(kept or not done, "what was not kept is not acknowledged", ACCEPT, f"acknowledged: {done}")
@@ -196,7 +196,7 @@ class InboundChecks(ChannelFar):
             inbox.fail_next(Receipt("refused", notice="the house is full"))
             await self.inbound("let me in", "event-1")
             await self.hears(inbox, "and now?")
-            await self.quiet()
+            await self.wait_quiet()
             shown = [text for text in await self.outbox() if "the house is full" in text]
         seen = [words_of(message.parts) for message in inbox.accepted]
         same(["and now?"], seen, "a refused message is settled by its receipt", RECEIPT)
@@ -215,7 +215,7 @@ class InboundChecks(ChannelFar):
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
             await self.send(channel, where, "hello yourself")
-            await self.quiet()
+            await self.wait_quiet()
             await self.hears(inbox, "and now?")
         seen = [words_of(message.parts) for message in inbox.accepted]
         same(["hello there", "and now?"], seen, "a channel does not hand in what it has sent", RUN)

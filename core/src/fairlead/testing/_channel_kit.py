@@ -13,7 +13,7 @@ __all__ = ["ChannelConformance"]
 class ChannelConformance(InboundChecks, OutboundChecks, TextChecks, FaultChecks):
     """Subclass it, override `make_worker`, `inbound`, `outbox`, and `far_side` with a fake peer where there is one.
 
-    More hooks have more proven; `applies()` and ``pytest -rP`` say what is left out without them:
+    More hooks have more proven; without them a check says that it does not apply (`applies()` lists all of these):
 
     - ``misbehave()``: a peer connects, and neither reads nor writes
     - ``elsewhere(text, external_id)``, ``elsewhere_outbox()``: another conversation

@@ -41,7 +41,7 @@ class OutboundChecks(ChannelFar):
             async with trio.open_nursery() as nursery:
                 for text in texts:
                     nursery.start_soon(self.send, channel, where, text)
-            counts = [await self.times(text, (2,)) for text in texts]
+            counts = [await self.count_read(text, (2,)) for text in texts]
             same([2] * len(texts), counts, "sends at once all arrive, once", SEND)
 
     async def test_each_message_has_an_id_of_its_own(self, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ class OutboundChecks(ChannelFar):
         """Nobody is left without a word because the word is the core's own."""
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
-            await self.post(channel, Outbound(new_id(), where, (Text("it was cancelled"),), kind="notice"))
+            await self.send_whole(channel, Outbound(new_id(), where, (Text("it was cancelled"),), kind="notice"))
             await self.send(channel, where, "and an answer")
             await self.reads("and an answer", last=1)
             shown = [text for text in await self.outbox() if "it was cancelled" in text]
@@ -67,7 +67,7 @@ class OutboundChecks(ChannelFar):
         async with self.running(tmp_path) as (channel, inbox):
             got = await self.heard(inbox, "hello there")
             for number, asked in enumerate((got.external_id, "no-such-message")):
-                await self.post(channel, Outbound(new_id(), got.address, (Text(f"answer {number}"),), asked))
+                await self.send_whole(channel, Outbound(new_id(), got.address, (Text(f"answer {number}"),), asked))
             await self.reads("answer 0", "answer 1")
 
     async def test_place_that_does_not_exist_has_an_outcome(self, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ class OutboundChecks(ChannelFar):
                 fair = delivery.status == "sent" or delivery.reason
                 promise(fair, "what was not sent has a reason", "fairlead.Delivery.reason", delivery)
             await self.send(channel, where, "still here")
-            same(1, await self.times("still here"), "a place that does not exist disturbs no other", SEND)
+            same(1, await self.count_read("still here"), "a place that does not exist disturbs no other", SEND)
 
     async def test_sending_has_an_outcome_when_nothing_runs(self, tmp_path: Path) -> None:
         """`run` has ended or is begun again: a send still says what became of it."""
@@ -88,10 +88,10 @@ class OutboundChecks(ChannelFar):
                 async with self.listening(channel, inbox := KitInbox()):
                     where = (await self.heard(inbox, "hello there")).address
                 question = Outbound(new_id(), where, (Text("are you still there?"),))
-                delivery = await self.outcome(channel, question, SECONDS)
+                delivery = await self.outcome_of(channel, question, SECONDS)
                 late = delivery.reason == "it was cancelled"
                 promise(not late, "a send has an end, also when nothing runs", SEND, delivery)
-            arrived = await self.times("are you still there?", (1,) if delivery.status == "sent" else (0,))
+            arrived = await self.count_read("are you still there?", (1,) if delivery.status == "sent" else (0,))
         right = {"sent": (1,), "failed": (0,), "ambiguous": (0, 1)}[delivery.status]
         promise(arrived in right, "sent is what arrived, failed what surely has not", SEND, (delivery, arrived))
 
@@ -189,7 +189,7 @@ class OutboundChecks(ChannelFar):
             where, key = (await self.heard(inbox, "hello there")).address, new_id()
             words = [f"word-{number}" for number in range(10)]
             for number in range(50):
-                await self.show(channel, Draft(key, where, " ".join(words[: number // 5])))
+                await self.show_draft(channel, Draft(key, where, " ".join(words[: number // 5])))
             await self.send(channel, where, " ".join(words), key)
             await self.send(channel, where, "no draft before", new_id())
             await self.reads(" ".join(words), "no draft before")
@@ -204,7 +204,7 @@ class OutboundChecks(ChannelFar):
                 there = (await inbox.next()).address
             for text in ("the", "the answer"):
                 for key, where in (("kit-a", here), ("kit-b", there)):
-                    await self.show(channel, Draft(key, where, text))
+                    await self.show_draft(channel, Draft(key, where, text))
             for key, where in (("kit-b", there), ("kit-a", here)):
                 await self.send(channel, where, f"the answer {key}", key)
             await self.reads("the answer kit-a")
@@ -216,10 +216,10 @@ class OutboundChecks(ChannelFar):
         """A turn that was cancelled leaves a draft behind: the next answer is a message of its own."""
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
-            await self.show(channel, Draft("kit-a", where, "this was going to be"))
+            await self.show_draft(channel, Draft("kit-a", where, "this was going to be"))
             await self.send(channel, where, "another answer", "kit-b")
             await self.reads("another answer", last=1)
-            same(1, await self.times("another answer"), "an answer is shown once", PREVIEW)
+            same(1, await self.count_read("another answer"), "an answer is shown once", PREVIEW)
 
     @needs("streaming")
     async def test_draft_of_any_length_and_with_tools_is_taken(self, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class OutboundChecks(ChannelFar):
                 Draft("kit-a", where, tools=tools),
                 Draft("kit-a", where, "long " * (limit // 4), tools, "no-such-message"),
             ):
-                await self.show(channel, draft)
+                await self.show_draft(channel, draft)
             await self.send(channel, where, "short in the end", "kit-a")
             await self.reads("short in the end", last=1)
 
@@ -260,7 +260,7 @@ class OutboundChecks(ChannelFar):
             delivery = await self.send(channel, evolve(where, thread="kit-thread"), "in a thread")
             promise(delivery.status == "sent" or delivery.reason, "it has an outcome", THREAD, delivery)
             await self.send(channel, where, "in the open")
-            same(1, await self.times("in the open"), "a thread disturbs no other", THREAD)
+            same(1, await self.count_read("in the open"), "a thread disturbs no other", THREAD)
 
     @needs("threads", "in_thread", "thread_outbox")
     async def test_answer_goes_to_the_thread_of_its_question(self, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ class OutboundChecks(ChannelFar):
                     places[thread] = (await inbox.next()).address
             for thread in ("two", "one"):
                 await self.send(channel, places[thread], f"answer in {thread}")
-            await self.quiet()
+            await self.wait_quiet()
             seen = {thread: list(await self.thread_outbox(thread)) for thread in places}
         same({"one": ["answer in one"], "two": ["answer in two"]}, seen, "an answer goes to its thread", THREAD)
 
@@ -287,7 +287,7 @@ class OutboundChecks(ChannelFar):
             for kind in sorted(channel.capabilities.media):
                 for words in ((Text("look at this"),), ()):
                     part = medium(kind)
-                    delivery = await self.post(channel, Outbound(new_id(), where, (*words, part)))
+                    delivery = await self.send_whole(channel, Outbound(new_id(), where, (*words, part)))
                     promise(delivery.status == "sent", f"media of the kind {kind} are sent", MEDIA, delivery)
                     sent.append((part.media_type, part.data or b""))
             seen = list(await self.media_outbox()) if await self.has("media_outbox", tmp_path) else sent
@@ -298,7 +298,7 @@ class OutboundChecks(ChannelFar):
         part = File("../../etc/x\r\nX-Y: z", "x-kit/unheard-of", b"\x00\x01")
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
-            delivery = await self.post(channel, Outbound(new_id(), where, (Text("a file comes along"), part)))
+            delivery = await self.send_whole(channel, Outbound(new_id(), where, (Text("a file comes along"), part)))
             shown = [text for text in await self.outbox() if "a file comes along" in text]
             fair = shown if delivery.status == "sent" else delivery.reason
             promise(fair, "what cannot be sent is refused with a reason, or put into words", MEDIA, delivery)

@@ -125,7 +125,7 @@ class TextChecks(ChannelFar):
 
                 async def send(pieces: list[tuple[Text, ...]] = pieces, turn: str = turn) -> None:  # type: ignore[assignment]  # parts of text are Text
                     for step, parts in enumerate(pieces):
-                        await self.post(channel, Outbound(f"{turn}.{step}" if step else turn, where, parts))
+                        await self.send_whole(channel, Outbound(f"{turn}.{step}" if step else turn, where, parts))
 
                 await self.arrives(send, text, "the pieces of a long answer arrive whole and in order", LIMIT)
 
@@ -148,7 +148,7 @@ class TextChecks(ChannelFar):
             text = "def f():\n    if x:\n        return  1\n\nf()"[: channel.capabilities.max_chars]
             await self.send(channel, (await self.heard(inbox, "hello there")).address, text)
             lines = text.count("\n") + 1  # some far sides read line by line
-            await self.times(text)
+            await self.count_read(text)
             seen = "\n".join(list(await self.outbox())[-lines:])
         same(text, seen, "white space inside a text is kept", "fairlead.Text")
 
@@ -162,7 +162,7 @@ class TextChecks(ChannelFar):
                     await self.raw(data)
                 await self.hears_again(inbox)
             await self.sends_again(channel, where, "and sends")
-            same(1, await self.times("and sends"), "junk of the far side ends nothing", CAN)
+            same(1, await self.count_read("and sends"), "junk of the far side ends nothing", CAN)
             odd = [got for got in inbox.accepted if not got.author.id or not got.address.conversation]
         promise(not odd, "junk is not handed in", RUN, odd)
 

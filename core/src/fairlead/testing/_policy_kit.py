@@ -12,7 +12,7 @@ __all__ = ["PolicyConformance"]
 class PolicyConformance(VerdictChecks, DecisionChecks, BoundChecks):
     """Subclass it and override `make_worker`; `reviews` where the policy looks for something special.
 
-    More hooks have more proven; `applies()` and ``pytest -rP`` say what is left out without them:
+    More hooks have more proven; without them a check says that it does not apply (`applies()` lists all of these):
 
     - ``denied()``: reviews that it must deny
     - ``make_narrower(tmp_path)``: the same policy with one restriction more

@@ -20,6 +20,7 @@ from fairlead._codec import encode_event
 from fairlead._contracts import Worker
 from fairlead._events import Event
 from fairlead._work import Finding
+from fairlead.testing._applies import does_not_apply
 
 __all__ = [
     "HOSTILE_TEXTS",
@@ -87,14 +88,16 @@ async def eventually(probe: Callable[[], Awaitable[object]], words: str, source:
 def needs(*names: str) -> Callable[[Check], Check]:
     """Mark a check that proves something only where each of these is there: an overridden hook, or what is declared.
 
-    Elsewhere it passes without a look; `WorkerConformance.applies` says so.
+    Elsewhere it says that it does not apply, and why; `WorkerConformance.applies` lists all of that.
     """
 
     def mark(check: Check) -> Check:
         @functools.wraps(check)
         async def checked(self: WorkerConformance[Any], tmp_path: Path) -> None:
-            if not await self.lacking(names, tmp_path):
-                await check(self, tmp_path)
+            missing = await self.lacking(names, tmp_path)
+            if missing:
+                raise does_not_apply(" and ".join(self.why_not(name) for name in missing))
+            await check(self, tmp_path)
 
         checked.needs = names  # type: ignore[attr-defined]  # read by `applies`
         return checked
@@ -120,6 +123,11 @@ class WorkerConformance(Generic[W]):
     async def lacking(self, names: Sequence[str], tmp_path: Path) -> list[str]:
         """Those of the names that are not there."""
         return [name for name in names if not await self.has(name, tmp_path)]
+
+    def why_not(self, name: str) -> str:
+        """Why it is not there, in words."""
+        hook = callable(getattr(type(self), name, None))
+        return f"{name}() is not overridden" if hook else f"{name} is not declared"
 
     async def has(self, name: str, tmp_path: Path) -> bool:
         """Whether a hook of the kit is overridden."""
@@ -189,13 +197,10 @@ class LifeConformance(WorkerConformance[W]):
         """Have the opened worker do its work once; gives everything that came from it."""
         raise NotImplementedError
 
-    async def test_kit_lists_what_it_proves(self, tmp_path: Path) -> None:
-        """Shown by ``pytest -rP``: the checks that prove nothing here, with the hook or declaration that they miss."""
+    async def test_kit_knows_what_it_needs(self, tmp_path: Path) -> None:
+        """Each check applies, or names the hook or the declaration that it misses."""
         found = await self.applies(tmp_path)
         missing = {name: what for name, what in found.items() if what}
-        print(f"{type(self).__name__}: {len(found) - len(missing)} of {len(found)} checks apply")  # noqa: T201  # for people
-        for name, what in missing.items():
-            print(f"  not {name}: {what}")  # noqa: T201  # the same
         promise(len(found) > len(missing), "the kit checks something", "fairlead.testing", found)
 
     async def test_closing_twice_is_safe(self, tmp_path: Path) -> None:
