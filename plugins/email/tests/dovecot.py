@@ -140,8 +140,8 @@ class Dovecot:
         """Flags and text of each mail in a mailbox, oldest first."""
         client = self.client(address)
         try:
-            status, _ = client.select(f'"{mailbox}"', readonly=True)
-            if status != "OK":
+            status, (count,) = client.select(f'"{mailbox}"', readonly=True)
+            if status != "OK" or count == b"0":
                 return []
             found = client.fetch("1:*", "(FLAGS BODY.PEEK[])")[1]
             return [(one[0], one[1]) for one in found if isinstance(one, tuple)]

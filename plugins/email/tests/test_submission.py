@@ -82,6 +82,18 @@ async def test_lost_receipt_is_ambiguous(tmp_path: Path) -> None:
     assert ("ambiguous", 1) == (found.status, len(post.envelopes))
 
 
+async def test_answer_is_sent_once_whatever_is_asked(tmp_path: Path) -> None:
+    """Also by a later process: what was sent, and what may have been, is not sent again; what was refused is."""
+    with posting() as post:
+        post.script += ["250 OK", SWALLOW, "451 later"]
+        for life in range(2):
+            async with opened(tmp_path, post.port) as channel:
+                found = [await channel.send(note(key=key)) for key in ("sent", "lost", "refused")]
+            expected = ["sent", "ambiguous", "sent" if life else "failed"]
+            assert expected == [one.status for one in found]
+    assert 3 == len(post.envelopes)
+
+
 async def test_server_that_is_away_is_tried_again(tmp_path: Path) -> None:
     """Nothing was sent, surely; and the same mail goes out once it is back."""
     with posting() as post:
@@ -116,7 +128,7 @@ async def test_addresses_beyond_ascii_need_a_server_that_takes_them(tmp_path: Pa
             sent = await channel.send(note(to="j\u00fcrgen@example.net"))
     with posting(enable_SMTPUTF8=False) as old:
         async with opened(tmp_path, old.port) as channel:
-            refused = await channel.send(note(to="j\u00fcrgen@example.net"))
+            refused = await channel.send(note(key="turn-2", to="j\u00fcrgen@example.net"))
     assert ("sent", ["j\u00fcrgen@example.net"]) == (sent.status, post.envelopes[0].rcpt_tos)
     assert {"SMTPUTF8", "BODY=8BITMIME"} <= set(post.envelopes[0].mail_options)
     assert ("failed", None) == (refused.status, refused.retry_after)

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -50,8 +51,9 @@ class EmailChannel(Channel):
         markup="markdown",
         threads=True,
         media=frozenset({"application/*", "audio/*", "image/*", "text/*", "video/*"}),
-        # A Message-ID is the same for every try, but no server promises to drop the second mail that bears it.
-        idempotency=False,
+        # No mail server promises that. The store does: it notes each mail before its end is sent, and what was noted is
+        # not sent again. Where the store is lost nothing is known of the recipients either.
+        idempotency=True,
     )
 
     def __init__(self, options: Options) -> None:
@@ -116,12 +118,23 @@ class EmailChannel(Channel):
             return Delivery("failed", reason=f"nothing is known of the conversation {where!r}: there is no recipient")
         data = await trio.to_thread.run_sync(render, outbound, errand, self.options, self.clock())
         own_id = message_id_of(outbound.id, self.options.address)
+        store, tries = self._store, self._tries.pop(outbound.id, 0)
         values = (own_id, outbound.address.conversation, errand.recipient, self.clock())
-        await trio.to_thread.run_sync(self._store.remember_sent, *values)
-        tries = self._tries.pop(outbound.id, 0)
+        await trio.to_thread.run_sync(store.remember_sent, *values)
+
+        async def settle(state: str) -> None:
+            with trio.CancelScope(shield=True):  # a write of some milliseconds
+                await trio.to_thread.run_sync(store.settle, own_id, state, self.clock())
+
         async with self._lines:
+            state = await trio.to_thread.run_sync(store.sending, own_id)
+            if state:
+                reason = "" if state == "sent" else "its end was sent before, and the server's answer is not known"
+                return Delivery("sent" if state == "sent" else "ambiguous", external_id=own_id, reason=reason)
             again = self.options.retry_seconds * 2.0 ** min(tries, 6)
-            delivery = await submit(self.options, errand.recipient, data, own_id, again)
+            delivery = await submit(self.options, errand.recipient, data, own_id, again, partial(settle, "sending"))
+            if delivery.status != "ambiguous":
+                await settle("sent" if delivery.status == "sent" else "")
         if delivery.status == "failed" and delivery.retry_after is not None and len(self._tries) < TRIES:
             self._tries[outbound.id] = tries + 1
         return delivery
@@ -164,7 +177,7 @@ class EmailChannel(Channel):
         return f"put the password of {self.options.username} into {source}; some providers want one made for programs"
 
     async def _look_in(self) -> str:
-        async with imap_session(self.options, examine=True) as imap:
+        async with imap_session(self.options) as imap:
             waits = (
                 "IDLE" if "IDLE" in imap.capabilities else f"no IDLE: looked at every {self.options.poll_seconds:g} s"
             )

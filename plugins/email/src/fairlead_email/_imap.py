@@ -168,9 +168,9 @@ class Imap:
             raise LoginRefused(f"{self.wire.server} refuses the login of {username}: {error}") from error
         await self.command(b"CAPABILITY")
 
-    async def select(self, mailbox: str, *, examine: bool = False) -> None:
-        """Open a mailbox; with `examine` to look at only."""
-        await self.command((b"EXAMINE " if examine else b"SELECT ") + quoted(utf7(mailbox)))
+    async def select(self, mailbox: str) -> None:
+        """Open a mailbox."""
+        await self.command(b"SELECT " + quoted(utf7(mailbox)))
         if not self.validity:
             raise Refused(f"the mailbox {mailbox!r} has no UIDVALIDITY: its messages have no lasting numbers")
 
@@ -255,13 +255,13 @@ class Imap:
 
 
 @asynccontextmanager
-async def imap_session(options: Options, *, examine: bool = False) -> AsyncIterator[Imap]:
+async def imap_session(options: Options) -> AsyncIterator[Imap]:
     """Connected, logged in, the mailbox selected."""
     async with wired(options.imap) as wire:
         imap = Imap(wire)
         await imap.greet()
         await imap.log_in(options.username, options.password.reveal())
-        await imap.select(options.mailbox, examine=examine)
+        await imap.select(options.mailbox)
         yield imap
 
 

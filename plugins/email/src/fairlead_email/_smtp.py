@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from attrs import define
@@ -90,8 +90,13 @@ async def smtp_session(options: Options) -> AsyncIterator[Smtp]:
         yield smtp
 
 
-async def submit(options: Options, recipient: str, data: bytes, external_id: str, again: float) -> Delivery:
-    """Send one mail, which ends with CRLF. `again`: seconds after which a failure that passes may be tried again."""
+async def submit(
+    options: Options, recipient: str, data: bytes, external_id: str, again: float, note: Callable[[], Awaitable[None]]
+) -> Delivery:
+    """Send one mail, which ends with CRLF. `again`: seconds after which a failure that passes may be tried again.
+
+    `note` is awaited before the end of the mail is sent: until then it has surely not arrived.
+    """
     told = False
     try:
         async with smtp_session(options) as smtp:
@@ -101,6 +106,8 @@ async def submit(options: Options, recipient: str, data: bytes, external_id: str
             await smtp.command("DATA", 354)
             with patience(END_SECONDS, "SMTP DATA"):
                 await smtp.wire.send(re.sub(rb"(?m)^\.", b"..", data))
+            await note()
+            with patience(END_SECONDS, "SMTP DATA"):
                 told = True  # from here on nobody knows, until the server has answered
                 await smtp.wire.send(b".\r\n")
             await smtp.expect("the end of the mail", 250, seconds=END_SECONDS)

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS mails (
 CREATE INDEX IF NOT EXISTS mails_root ON mails (root, at);
 CREATE INDEX IF NOT EXISTS mails_person ON mails (person, at);
 CREATE TABLE IF NOT EXISTS members (root TEXT, person TEXT, PRIMARY KEY (root, person)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sends (id TEXT PRIMARY KEY, state TEXT, at REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (mailbox TEXT, validity INTEGER, uid INTEGER, sender TEXT, why TEXT, at REAL,
   PRIMARY KEY (mailbox, validity, uid));
 """
@@ -77,6 +78,7 @@ class Store:
         )
         self._file.execute("DELETE FROM members WHERE root NOT IN (SELECT root FROM mails)")
         self._file.execute("DELETE FROM held WHERE at < ?", [old])
+        self._file.execute("DELETE FROM sends WHERE at < ?", [old])
 
     def close(self) -> None:
         with self._lock:
@@ -148,6 +150,18 @@ class Store:
                 "INSERT OR IGNORE INTO mails VALUES (?, ?, '', '', '', '', '', '[]', ?)", (message_id, root, at)
             )
             self._file.execute("INSERT OR IGNORE INTO members VALUES (?, ?)", (root, recipient))
+
+    def sending(self, message_id: str) -> str:
+        """How far a mail has come: ``sent``; ``sending``: its end was sent, and no answer is known; else empty."""
+        rows = self._rows("SELECT state FROM sends WHERE id = ?", message_id)
+        return str(rows[0][0]) if rows else ""
+
+    def settle(self, message_id: str, state: str, at: float) -> None:
+        """Note how far a mail has come; with an empty state, that it was surely not taken."""
+        if state:
+            self._rows("INSERT OR REPLACE INTO sends VALUES (?, ?, ?)", message_id, state, at)
+        else:
+            self._rows("DELETE FROM sends WHERE id = ?", message_id)
 
     def errand(self, root: str, external_id: str) -> Errand | None:
         """Where the answer to a mail goes; to the newest of the conversation where none is named or known."""
