@@ -245,6 +245,17 @@ def test_plugin_that_does_not_load_has_no_tier(
     assert words in next(each["seen"] for each in found["rules"] if each["rule"] == "loads")
 
 
+def test_what_a_stranger_leaves_behind_is_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that goes on neither delays the answer nor stays."""
+    mark = tmp_path / "pid"
+    start = "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    code = f"import subprocess, sys, pathlib\n{start}\npathlib.Path({str(mark)!r}).write_text(str(p.pid))\n{CODE}"
+    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    assert "bronze" == check(capsys, wheel, "--yes")[1]["tier"]
+    status = Path("/proc", mark.read_text(), "status")
+    assert not status.exists() or "Z (zombie)" in status.read_text()
+
+
 def test_stranger_gets_no_secrets_of_this_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

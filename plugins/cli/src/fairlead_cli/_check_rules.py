@@ -50,7 +50,7 @@ _TABLE = {
         "kit": "Its tests subclass the conformance class of each of its kinds, and no promise is broken.",
         "tests": "Its other tests pass too.",
         "typed": "It has `py.typed`, and every function says the types of what it takes and gives.",
-        "thin": f"Importing it takes {LOAD_SECONDS} s at most beside the core: what is heavy waits for `open`.",
+        "thin": f"Importing it takes {LOAD_SECONDS} s of processor time at most: what is heavy waits for `open`.",
         "loop": "It imports no event loop but that of its runtime, and no async function calls what blocks.",
         "described": "Every setting has a description, and a default that matches its own schema.",
     },

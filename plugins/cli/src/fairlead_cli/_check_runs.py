@@ -23,18 +23,18 @@ from fairlead import hookspecs
 where, points = sys.argv[1], json.loads(sys.argv[2])
 found = []
 for module, attributes in points:
-    began = time.perf_counter()
+    began = time.process_time()
     problem, hooks = "", []
     try:
         plugin = reduce(getattr, filter(None, attributes.split(".")), importlib.import_module(module))
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin)
         manager.check_pending()
         hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
     except BaseException as error:
-        problem, took = f"{type(error).__name__}: {error}", time.perf_counter() - began
+        problem, took = f"{type(error).__name__}: {error}", time.process_time() - began
     found.append([problem, hooks, took, getattr(sys.modules.get(module), "__file__", None)])
 open(where, "w").write(json.dumps(found))
 """
@@ -112,9 +112,9 @@ def fresh_place(wheel: Path, work: Path, options: Sequence[str]) -> Place:
     )
     for command in steps:
         done = run(command, work, environment(work), _SECONDS)
-        if done.returncode:
+        if done.code:
             again = "name a directory of wheels with --find-links, or leave --fresh out"
-            raise Refused(f"the environment cannot be made: {done.stdout.strip()[-_END:]}", next_step=again)
+            raise Refused(f"the environment cannot be made: {done.said.strip()[-_END:]}", next_step=again)
     return Place(python, work)
 
 
@@ -140,7 +140,7 @@ def _imported(subject: Subject, place: Place) -> Iterator[Outcome]:
     try:
         found = json.loads(result.read_text("utf-8"))
     except (OSError, ValueError):
-        problem = f"the process ended with {done.returncode}: {done.stdout.strip()[-_END:]}"
+        problem = f"the process ended with {done.code}: {done.said.strip()[-_END:]}"
         yield Outcome("loads", ok=False, seen=problem, next_step="import it by hand")
         yield from nothing_ran("it does not load", "thin")
         return
@@ -153,7 +153,7 @@ def _imported(subject: Subject, place: Place) -> Iterator[Outcome]:
         elif f"fairlead_{point.kind}" not in hooks:
             faults.append(f"{point.label}: it has no hook fairlead_{point.kind}; it has {', '.join(hooks) or 'none'}")
         if took > LOAD_SECONDS:
-            slow.append(f"{point.label} takes {took:.2f} s")
+            slow.append(f"{point.label} takes {took:.2f} s of a processor")
     name = subject.name
     mend = f"pip install {name} here, with all that it needs" if "ModuleNotFoundError" in str(faults) else ""
     yield Outcome("loads", not faults, "; ".join(faults), mend or ("mend the entry point" if faults else ""))
@@ -214,16 +214,16 @@ def _pytest(subject: Subject, place: Place, tests: Path, *python: str, order: st
     options += [f"--basetemp={place.work / 'temporary'}"]
     env = {**_env(subject, place), "FAIRLEAD_CHECK_COUNTS": str(counts), "FAIRLEAD_CHECK_ORDER": order}
     done = run([str(place.python), *python, "-m", "pytest", str(tests), *options], tests.parent, env, _SECONDS)
-    said = done.stdout.strip()[-_END:]
+    said = done.said.strip()[-_END:]
     try:
         checks = json.loads(report.read_text("utf-8"))
         total, skipped = json.loads(counts.read_text("utf-8"))
     except (OSError, ValueError):
         if "--fairlead-report" in said:
             said = "the kits there write no report: pip install --upgrade 'fairlead-core[testing]'"
-        return Tests(problem=said or f"pytest ended with {done.returncode}")
+        return Tests(problem=said or f"pytest ended with {done.code}")
     idle = sum(each["outcome"] == "does not apply" for each in checks)
-    return Tests(checks, total, max(0, skipped - idle), said if done.returncode else "")
+    return Tests(checks, total, max(0, skipped - idle), said if done.code else "")
 
 
 def _strict(subject: Subject, place: Place) -> Outcome:
@@ -231,10 +231,10 @@ def _strict(subject: Subject, place: Place) -> Outcome:
     options = ["--strict", "--no-incremental", "--cache-dir", str(place.work / "mypy"), *packages]
     env = {**environment(place.work), "MYPYPATH": str(subject.site)}
     done = run([str(place.python), "-m", "mypy", *options], place.work, env, 300)
-    if "No module named mypy" in done.stdout:
+    if "No module named mypy" in done.said:
         return Outcome("strict", ok=False, seen="mypy is not installed here", next_step="pip install mypy")
-    if done.returncode:
-        return Outcome("strict", ok=False, seen=done.stdout.strip()[-_END:], next_step="mypy --strict src")
+    if done.code:
+        return Outcome("strict", ok=False, seen=done.said.strip()[-_END:], next_step="mypy --strict src")
     return Outcome("strict", ok=True)
 
 

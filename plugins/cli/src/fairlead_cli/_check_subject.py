@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +24,7 @@ from fairlead.hookspecs import GROUPS
 from fairlead.wire import loads
 from fairlead_cli._failures import Refused
 
-__all__ = ["Point", "Subject", "build", "environment", "installer", "open_subject"]
+__all__ = ["Ended", "Point", "Subject", "build", "environment", "installer", "open_subject"]
 
 MANIFEST = "fairlead-plugin.json"
 _KINDS = {group: kind for kind, group in GROUPS.items()}
@@ -29,6 +32,15 @@ _SECONDS = 600
 """For building, which may fetch what it builds with."""
 _LARGEST = 200_000_000
 """Bytes of an unpacked wheel: a plugin is code."""
+
+
+@frozen
+class Ended:
+    """A program that has ended."""
+
+    code: int
+    said: str
+    """On both of its outputs."""
 
 
 @frozen
@@ -125,8 +137,8 @@ def build(project: Path, target: Path) -> Path:
     command = installer().build(project, target, isolated=not is_here)
     done = run(command, project, environment(target), _SECONDS)
     wheels = sorted(target.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        raise Refused(f"{project} does not build: {done.stdout.strip()[-2000:]}", next_step=" ".join(command))
+    if done.code or len(wheels) != 1:
+        raise Refused(f"{project} does not build: {done.said.strip()[-2000:]}", next_step=" ".join(command))
     return wheels[0]
 
 
@@ -178,28 +190,34 @@ def environment(home: Path, *paths: Path) -> dict[str, str]:
         "HOME": str(home),
         "TMPDIR": str(home),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(home / "hypothesis"),
         "PYTHONPATH": os.pathsep.join([*map(str, paths), *inherited]),
     }
 
 
-def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; its output is one text. What takes too long is killed, and fails."""
-    try:
-        return subprocess.run(  # noqa: S603  # the command is ours; what it runs is what is checked
-            command,
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout or ""
-        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-        return subprocess.CompletedProcess(list(command), 124, f"{text}\nkilled after {seconds:g} s")
-    except OSError as error:
-        return subprocess.CompletedProcess(list(command), 127, str(error))
+def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
+    """Run a program to its end, with what it has started; its output is one text. What takes too long is killed."""
+    with tempfile.TemporaryFile() as output:  # a pipe would wait for whatever the program leaves behind
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the command is ours; what it runs is what is checked
+                command,
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Ended(127, str(error))
+        late = ""
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            late = f"\nkilled after {seconds:g} s"
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return Ended(process.returncode, output.read().decode("utf-8", "replace") + late)
