@@ -96,7 +96,7 @@ def test_provider_and_model_are_enough(write: Write) -> None:
     assert ["anthropic"] == names(found, "providers")
     assert ["clock", "calculator", "notes", "workbench"] == names(found, "tools")
     assert ["sqlite"] == names(found, "memories")
-    assert ["rules"] == names(found, "policies")
+    assert ["rules", "contacts"] == names(found, "policies")
     assert {"default": (config.ModelRef("anthropic", "claude-sonnet-4-5"),)} == found.models
     assert [False] == [plugin.optional for plugin in found.plugins if plugin.kind == "providers"]
     assert all(plugin.optional for plugin in found.plugins if plugin.kind != "providers")
@@ -434,3 +434,11 @@ def test_chosen_model_needs_its_provider(model: str) -> None:
     """A vendor without a key, or a text that is no model."""
     with pytest.raises(ConfigError, match="expected provider/model"):
         config.default(environ={"FAIRLEAD_MODEL": model})
+
+
+def test_who_may_talk_is_asked_also_where_a_file_has_rules_of_its_own(write: Write) -> None:
+    """A table [policies.rules] is no word about strangers; only the policy's own table switches it off."""
+    rules = TEN_LINES + "\n[policies.rules]\nrules = []\n"
+    assert ["rules", "contacts"] == names(config.load(write(rules), environ={"MY_KEY": KEY}), "policies")
+    off = rules + "\n[policies.contacts]\nenabled = false\n"
+    assert ["rules"] == names(config.load(write(off), environ={"MY_KEY": KEY}), "policies")

@@ -154,7 +154,8 @@ def test_default_configuration_loads(tmp_path: Path) -> None:
         for each in tools_of(loaded)
         for spec in (promised(each) if isinstance(each, Assignment) else each.specs())
     ]
-    (rules,) = (owner for owner, _ in loaded.workers["policies"])
+    rules, contacts = (owner for owner, _ in loaded.workers["policies"])
+    assert "contacts" == contacts.name
     assert sorted(tools) == sorted(rules.options["rules"][0]["resources"])
 
 
@@ -202,7 +203,7 @@ def test_only_our_own_plugins_are_recommended(monkeypatch: pytest.MonkeyPatch) -
     """A guessed name could be a stranger's package."""
     monkeypatch.setattr("importlib.metadata.distributions", lambda: iter(()))
     assert "pip install fairlead-cli" == fault(table("terminal", "channels")).next_step
-    assert "fairlead plugins list" == fault(table("telegram", "channels")).next_step
+    assert "fairlead plugins list" == fault(table("carrier-pigeon", "channels")).next_step
 
 
 def test_two_distributions_of_one_name_are_refused(site: Any) -> None:

@@ -19,6 +19,7 @@ from attrs import evolve
 from fairlead._config import Agent, Binding, Config, Kind, LaneLimits, Limits, ModelRef, PluginConfig
 from fairlead._config_faults import Fault, Source, nearest, schema_faults
 from fairlead._defaults import (
+    CONTACTS,
     REHEARSAL,
     TRUSTED,
     at_home,
@@ -168,7 +169,9 @@ class _Reading:
     def _plugins(self, kind: Kind) -> list[PluginConfig]:
         tables: dict[str, dict[str, Any]] = self._document.get(kind, {})
         enabled = [self._plugin(kind, name, table) for name, table in tables.items() if table.get("enabled", True)]
-        return enabled or [plugin for plugin in default_plugins(kind, self._environ) if plugin.name not in tables]
+        spare = [plugin for plugin in default_plugins(kind, self._environ) if plugin.name not in tables]
+        # Who may talk is asked also where a file has rules of its own: only its own table switches that off.
+        return [*enabled, *(plugin for plugin in spare if not enabled or plugin.name == CONTACTS)]
 
     def _plugin(self, kind: Kind, name: str, table: Mapping[str, Any]) -> PluginConfig:
         options = {

@@ -15,17 +15,31 @@ from fairlead._config import Config, Kind, ModelRef, PluginConfig
 from fairlead._work import Secret
 from fairlead.errors import ConfigError
 
-__all__ = ["REHEARSAL", "TRUSTED", "at_home", "data_dir", "default", "default_chain", "default_plugins", "parse_model"]
+__all__ = [
+    "CONTACTS",
+    "REHEARSAL",
+    "TRUSTED",
+    "at_home",
+    "data_dir",
+    "default",
+    "default_chain",
+    "default_plugins",
+    "parse_model",
+]
 
 TRUSTED = {
     "terminal": "fairlead-cli",
     **{
         name: f"fairlead-{name}"
-        for name in ("anthropic", "calculator", "clock", "fetch", "notes", "openai", "rehearsal")
+        for name in (
+            *("anthropic", "calculator", "clock", "contacts", "email", "fetch", "irc", "matrix", "notes"),
+            *("openai", "rehearsal", "rules", "sqlite", "telegram", "webhook", "workbench"),
+        )
     },
-    **{name: f"fairlead-{name}" for name in ("rules", "sqlite", "webhook", "workbench")},
 }
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
+CONTACTS = "contacts"
+"""The policy that lets nobody talk whom the operator does not know."""
 REHEARSAL = "rehearsal"
 """The provider that only rehearses; never in production."""
 _RULES = {
@@ -64,7 +78,7 @@ def default_plugins(kind: Kind, environ: Mapping[str, str]) -> list[PluginConfig
         "providers": {**_vendors(environ), REHEARSAL: {}},
         "tools": {"clock": {}, "calculator": {}, "notes": {}, "workbench": {}},
         "memories": {"sqlite": {}},
-        "policies": {"rules": {"rules": [_RULES]}},
+        "policies": {"rules": {"rules": [_RULES]}, CONTACTS: {}},
     }
     return [PluginConfig(kind, name, options=options, optional=True) for name, options in named[kind].items()]
 
