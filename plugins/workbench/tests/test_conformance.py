@@ -28,8 +28,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+FAILING: dict[str, dict[str, Any]] = {
+    "read_file": {"path": "no such file"},
+    "write_file": {"path": "../outside.txt", "content": "x"},
+    "edit_file": {"path": "poem.txt", "old": "violets", "new": "x"},
+    "list_files": {"path": "no such directory"},
+    "search_files": {"pattern": "("},
+    "send_file": {"path": "no such file"},
+}
+SLOW: dict[str, dict[str, Any]] = {"shell": {"command": "sleep 30"}, "python": {"code": "import time; time.sleep(30)"}}
+LARGE: dict[str, dict[str, Any]] = {"shell": {"command": "seq 1000000"}, "python": {"code": "print('x' * 10**7)"}}
+
+
 class TestWorkbenchConformance(ToolConformance):
     root: Path
+
+    def settings(self, tmp_path: Path) -> Settings:
+        return Settings("workbench", data_dir=tmp_path)
 
     async def make_worker(self, tmp_path: Path) -> Tool:
         self.root = tmp_path
@@ -38,6 +53,16 @@ class TestWorkbenchConformance(ToolConformance):
     async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
         (self.root / "poem.txt").write_text("roses are red\n")
         return EXAMPLES[spec.name]
+
+    async def failing_example(self, spec: ToolSpec) -> Mapping[str, Any] | None:
+        (self.root / "poem.txt").write_text("roses are red\n")
+        return FAILING.get(spec.name)
+
+    async def slow_example(self, spec: ToolSpec) -> Mapping[str, Any] | None:
+        return SLOW.get(spec.name)
+
+    async def large_example(self, spec: ToolSpec) -> Mapping[str, Any] | None:
+        return LARGE.get(spec.name)
 
 
 def test_manifest_has_the_tools_of_the_code() -> None:
