@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from .programs import LIMIT, serving, typed
+from fairlead import errors
+
+from .programs import EXAMPLES, LIMIT, serving, typed
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +69,12 @@ def test_client_that_goes_away_cancels_its_turn(client: httpx2.Client) -> None:
     assert time.monotonic() - began < LIMIT / 2
 
 
-def test_error_of_a_turn_is_an_answer(client: httpx2.Client) -> None:
-    """The example's handler finds the type."""
-    answer = client.post("/ask", params={"text": "", "session": "wrong"})
-    assert answer.status_code in (200, 502)
+def test_error_of_a_turn_is_an_answer() -> None:
+    """The rehearsal never fails, so the example's handler is called with what another model may raise."""
+    example = runpy.run_path(str(EXAMPLES / "fastapi_app.py"))
+    handler = example["web"].exception_handlers[errors.TurnError]
+    response = handler(None, errors.TurnFailed("No model answered.", session="s", reason="provider"))
+    assert (502, {"problem": "No model answered.", "session": "s"}) == (response.status_code, json.loads(response.body))
 
 
 def test_many_clients_at_once(client: httpx2.Client) -> None:
