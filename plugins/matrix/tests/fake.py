@@ -62,6 +62,7 @@ class Fake:
     sent: dict[str, Any] = field(factory=dict)
     """What was sent, by transaction id."""
     position: int = 0
+    newest: Asked | None = None
     more: trio.Event = field(factory=trio.Event)
 
     def tell(self, *answers: Answer) -> None:
@@ -78,9 +79,12 @@ class Fake:
 
     async def _poll(self, asked: Asked) -> Told:
         first = "since=" not in asked.target
+        self.newest = asked
         while not self.polls and not first and "timeout=0" not in asked.target:
             self.more = trio.Event()
             await self.more.wait()
+            if self.newest is not asked:
+                await trio.sleep_forever()  # whoever asked has gone away
         answer = self.polls.pop(0) if self.polls and not first else {}
         if isinstance(answer, Told):
             return answer

@@ -11,13 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from fairlead import Draft, Image, Receipt, Text
+from fairlead import Draft, Image, Inbound, Receipt, Text
 from fairlead.errors import FairleadError, SchemaError
 from fairlead.testing import FakeInbox
 from fairlead_matrix._sync import Pauses
 
 from .fake import ANN, BOT, OUTBOUND, ROOM, Fake, beside, faking, fault, invited, joined, message, told
-from .far import make_channel, next_of
+from .far import make_channel, next_of, running
 from .relay import Asked, Told, limited
 
 Clock = trio.testing.MockClock
@@ -132,6 +132,27 @@ async def test_server_that_will_not_have_us_is_an_error_of_run(clock: Clock, tmp
         await channel.close()
 
 
+async def test_soft_logout_is_answered_by_a_login_of_the_same_device(clock: Clock, tmp_path: Path) -> None:
+    """The token has run out, the device and its transaction ids live on; the poll is asked again."""
+    left = [fault(401, "M_UNKNOWN_TOKEN", soft_logout=True)]
+    logins: list[dict[str, Any]] = []
+
+    def route(asked: Asked) -> Told | None:
+        if asked.target.endswith("/login"):
+            logins.append(json.loads(asked.body))
+            return told({"user_id": BOT, "device_id": "D", "access_token": f"token-{len(logins)}"})
+        return left.pop() if asked.polls and left and "since=" in asked.target else None
+
+    fake = Fake([joined(message("hello", "$1"))], route)
+    async with faking(fake) as relay:
+        channel = make_channel(relay.url, tmp_path, user="bot", password="of the test")
+        async with running(channel) as inbox:
+            await next_of(inbox)
+    tokens = [dict(asked.headers).get(b"authorization") for asked in fake.asked if asked.polls]
+    assert [b"Bearer token-1", b"Bearer token-1", b"Bearer token-2"] == tokens[:3]
+    assert [None, "D"] == [login.get("device_id") for login in logins]
+
+
 # -- rooms
 
 
@@ -218,6 +239,32 @@ async def test_odd_rooms_are_let_go(clock: Clock, tmp_path: Path, rooms: Any) ->
     odd = told({"next_batch": "s5", "rooms": rooms})
     async with beside(Fake([odd, joined(message("hello", "$1"))]), tmp_path) as (_, inbox):
         assert (Text("hello"),) == (await next_of(inbox)).parts
+
+
+async def test_position_never_runs_ahead_of_the_journal(clock: Clock, tmp_path: Path) -> None:
+    """A process that dies while the journal is slow: the next one asks from before the message."""
+
+    class Slow(FakeInbox):
+        async def accept(self, inbound: Inbound) -> Receipt:
+            knocked.set()
+            await trio.sleep_forever()
+            raise AssertionError("not reached")
+
+    knocked, path = trio.Event(), tmp_path / "matrix" / "sync.json"
+    fake = Fake([joined(message("before", "$0"))])
+    async with faking(fake) as relay:
+        async with running(make_channel(relay.url, tmp_path, access_token="t")) as inbox:
+            await next_of(inbox)
+            await eventually(lambda: fake.times("since=s2") > 0)
+        async with running(make_channel(relay.url, tmp_path, access_token="t"), Slow()):
+            fake.tell(joined(message("hello", "$1")))
+            await knocked.wait()
+            kept = json.loads(path.read_text())["next_batch"]
+        fake.tell(joined(message("hello", "$1")))
+        async with running(make_channel(relay.url, tmp_path, access_token="t")) as inbox:
+            assert "$1" == (await next_of(inbox)).external_id
+    first = [asked.target.partition("since=")[2] for asked in fake.asked if "timeout=0" in asked.target]
+    assert ("s2", ["", "s2", "s2"]) == (kept, first)
 
 
 async def test_invitation_is_accepted_in_the_end(clock: Clock, tmp_path: Path) -> None:
