@@ -48,6 +48,7 @@ them is seen before anything of the plugin is imported; where not, it is refused
 A minor version only adds. What goes out of the API is deprecated first: it works until the next major version,
 and its first use gives a `DeprecationWarning` with the version that removes it, what replaces it, and a link.
 Plugins that were built for 1.0 are kept as wheels, and must load and run a turn in every build of every later 1.x.
+How good a plugin is beside that, its [quality tier](quality-tiers.md) says.
 
 ## Deprecated now
 """

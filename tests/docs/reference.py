@@ -64,7 +64,8 @@ def functions(module: Any, *names: str) -> Iterator[str]:
 
 def hooks_page() -> Iterator[str]:
     yield from ("# Hooks", "", prose(hookspecs.__doc__), "")
-    yield f"This is version {hookspecs.API_VERSION} of the plugin API. A hook takes its arguments by their names."
+    yield f"This is version {hookspecs.API_VERSION} of the plugin API; its versions have [a page](plugin-api.md)."
+    yield "A hook takes its arguments by their names."
     yield from ("", "| kind | entry-point group | hook |", "| --- | --- | --- |")
     yield from (f"| {kind} | `{group}` | `fairlead_{kind}` |" for kind, group in hookspecs.GROUPS.items())
     used = implementers()

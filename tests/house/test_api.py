@@ -9,6 +9,7 @@ import types
 import warnings
 from pathlib import Path
 
+import pluggy
 import pytest
 
 from fairlead._deprecations import DEPRECATIONS, Deprecation, retired
@@ -193,6 +194,26 @@ def test_deprecated_name_works_and_warns_once(monkeypatch: pytest.MonkeyPatch) -
         assert serves is module.fits
     with pytest.raises(AttributeError, match=r"module 'fairlead\.ancient' has no attribute 'other'"):
         module.other  # noqa: B018  # looking it up is the test
+
+
+def test_deprecated_hook_works_and_warns_whoever_implements_it() -> None:
+    """As `_deprecations` tells to mark it; pluggy gives the warning."""
+    old = Deprecation("1.4", "2.0", "fairlead.hookspecs.fairlead_tools", "https://fairlead.dev/changes/gadgets")
+
+    class Specs:
+        @pluggy.HookspecMarker("kit")(warn_on_impl=DeprecationWarning(old.say("fairlead.hookspecs.fairlead_gadgets")))
+        def fairlead_gadgets(self) -> list[str]: ...  # type: ignore[empty-body]  # a specification has no body
+
+    class Plugin:
+        @pluggy.HookimplMarker("kit")
+        def fairlead_gadgets(self) -> list[str]:
+            return ["works"]
+
+    manager = pluggy.PluginManager("kit")
+    manager.add_hookspecs(Specs)
+    with pytest.warns(DeprecationWarning, match=r"gone in 2\.0; use fairlead\.hookspecs\.fairlead_tools instead"):
+        manager.register(Plugin())
+    assert [["works"]] == manager.hook.fairlead_gadgets()
 
 
 def test_removal_that_is_in_the_table_is_no_break() -> None:

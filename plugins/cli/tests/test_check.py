@@ -272,7 +272,7 @@ def test_stranger_gets_no_secrets_of_this_environment(
 def project(tmp_path: Path, **changes: tuple[str, str]) -> Path:
     """A project as `fairlead new` writes it; changes: what is replaced in a file, by the end of its name."""
     target = tmp_path / "fairlead-my-dice"
-    for name, text in render("tool", "my-dice", "MIT").items():
+    for name, text in render("tool", "my-dice", "fairlead-my-dice", "MIT").items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         old, new = next((pair for key, pair in changes.items() if path.stem == key), ("", ""))

@@ -54,7 +54,9 @@ def test_project_has_its_parts(kind: str, tmp_path: Path) -> None:
 @kinds
 def test_project_is_short(kind: str) -> None:
     """All its files together, as somebody reads them before the first change."""
-    texts = {path: text for path, text in render(kind, "my-thing", "MIT").items() if path != "LICENSE"}
+    texts = {
+        path: text for path, text in render(kind, "my-thing", "fairlead-my-thing", "MIT").items() if path != "LICENSE"
+    }
     count = sum(1 for text in texts.values() for line in text.splitlines() if line.strip())
     assert count < LINES, count
 
@@ -64,7 +66,7 @@ def test_project_is_short(kind: str) -> None:
 @pytest.mark.parametrize("license_", ["MIT", "Apache-2.0", "none"])
 def test_metadata_is_in_order(kind: str, name: str, license_: str) -> None:
     """For each name and licence: the manifest matches its schema, defaults match the settings, the rest parses."""
-    texts = render(kind, name, license_)
+    texts = render(kind, name, f"fairlead-{name}", license_)
     project = tomllib.loads(texts["pyproject.toml"])["project"]
     assert f"fairlead-{name}" == project["name"]
     assert {KINDS[kind].group: [name]} == {
@@ -120,6 +122,17 @@ def test_directory_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest
     (tmp_path / "file").write_text("")
     assert 2 == new("tool", "dice", "--directory", "file/dice")
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_distribution_may_have_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Package and directory are named after it; the plugin keeps its own name."""
+    assert 0 == new("tool", "dice", "--distribution", "acme-games")
+    target = tmp_path / "acme-games"
+    assert (target / "src" / "acme_games" / "plugin.py").is_file()
+    project = tomllib.loads((target / "pyproject.toml").read_text())["project"]
+    assert ("acme-games", {"dice": "acme_games.plugin"}) == (project["name"], project["entry-points"]["fairlead.tools"])
+    assert 2 == new("tool", "dice", "--distribution", "Acme Games")
+    assert "expected small letters" in capsys.readouterr().err
 
 
 def test_json_names_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:

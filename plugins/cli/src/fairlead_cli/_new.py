@@ -7,7 +7,7 @@ import keyword
 import re
 import shlex
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -64,29 +64,33 @@ LICENSES = ("MIT", "Apache-2.0", "none")
 )
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
+@click.option("--distribution", metavar="NAME", help="What is installed; by default fairlead-NAME.")
 @click.option(
-    "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where to; by default ./fairlead-NAME."
+    "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where to; by default ./DISTRIBUTION."
 )
 @click.option(
     "--license", "license_", type=click.Choice(LICENSES), default="MIT", show_default=True, help="Its licence."
 )
 @json_option
-def command(kind: str, name: str, directory: Path | None, license_: str, *, as_json: bool) -> None:
+def command(
+    kind: str, name: str, distribution: str | None, directory: Path | None, license_: str, *, as_json: bool
+) -> None:
     """Write a project for a plugin.
 
     It has a package with one worker, its metadata, tests with the conformance kit of its KIND, a README, a licence and
     a file for CI. It builds and passes as it is: change the worker, and the tests say what you break.
     """
-    target = (directory or Path(f"fairlead-{name}")).expanduser()
-    _refuse_name(kind, name)
+    made = distribution or f"fairlead-{name}"
+    target = (directory or Path(made)).expanduser()
+    _refuse_name(kind, name, made)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         other = shlex.join(["fairlead", "new", kind, name, "--directory", "OTHER"])
         raise Refused(f"{target} is there already", next_step=other)
-    texts = render(kind, name, license_)
+    texts = render(kind, name, made, license_)
     _write(target, texts)
     screen = Screen()
     if as_json:
-        screen.json({"directory": str(target), "distribution": f"fairlead-{name}", "files": sorted(texts)})
+        screen.json({"directory": str(target), "distribution": made, "files": sorted(texts)})
         return
     screen.line(f"{escape(str(target))} has a {kind} that passes its conformance kit:", "green")
     for path in sorted(texts):
@@ -94,10 +98,10 @@ def command(kind: str, name: str, directory: Path | None, license_: str, *, as_j
     screen.line(f'  next: cd {shlex.quote(str(target))} && pip install -e ".[test]" && pytest && fairlead check .')
 
 
-def render(kind: str, name: str, license_: str) -> dict[str, str]:
+def render(kind: str, name: str, distribution: str, license_: str) -> dict[str, str]:
     """The files of a project, by their paths in it."""
     about = KINDS[kind]
-    package = f"fairlead_{name.replace('-', '_')}"
+    package = distribution.replace("-", "_")
     words = name.split("-")
     class_name = "".join(map(str.capitalize, words if words[-1] == kind else [*words, kind]))
     names = sorted([class_name, "Event", "Platform"])
@@ -105,7 +109,7 @@ def render(kind: str, name: str, license_: str) -> dict[str, str]:
         "kind": kind,
         "name": name,
         "package": package,
-        "distribution": f"fairlead-{name}",
+        "distribution": distribution,
         "identifier": name.replace("-", "_"),
         "class_name": class_name,
         "names": ", ".join(names),
@@ -151,27 +155,24 @@ def _write(target: Path, texts: Mapping[str, str]) -> None:
         raise Refused(problem, next_step="fairlead new KIND NAME --directory OTHER") from None
 
 
-def _refuse_name(kind: str, name: str) -> None:
-    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None or len(name) > _LONGEST:
-        problem = (
-            f"found the name {name!r}, expected small letters and digits with single dashes between, {_LONGEST} at most"
-        )
-        raise Refused(problem, next_step=f"fairlead new {kind} {_proposed(name)}")
-    if keyword.iskeyword(name):
-        raise Refused(f"{name!r} is a word of Python", next_step=f"fairlead new {kind} my-{name}")
-    try:
-        there = distribution(f"fairlead-{name}").version
-    except PackageNotFoundError:
-        group = KINDS[kind].group
-        taken = next((one for one in installed() if (one.kind, one.name) == (group, name)), None)
-        if taken is None:
-            return
-        owner, there = taken.distribution, taken.version
-    else:
-        owner = f"fairlead-{name}"
-    raise Refused(
-        f"the name {name!r} is taken: {owner} {there} is installed", next_step=f"fairlead new {kind} my-{name}"
-    )
+def _refuse_name(kind: str, name: str, made: str) -> None:
+    """Names that the project cannot have, or that somebody has already."""
+    other = f"fairlead new {kind} my-{name}"
+    for each in (name, made):
+        if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", each) is None or len(each) > _LONGEST:
+            expected = f"small letters and digits with single dashes between, {_LONGEST} at most"
+            raise Refused(
+                f"found the name {each!r}, expected {expected}", next_step=f"fairlead new {kind} {_proposed(each)}"
+            )
+    if keyword.iskeyword(name) or keyword.iskeyword(made):
+        raise Refused(f"{name!r} is a word of Python", next_step=other)
+    for one in distributions(name=made):
+        raise Refused(f"the name {name!r} is taken: {made} {one.version} is installed", next_step=other)
+    group = KINDS[kind].group
+    taken = next((one for one in installed() if (one.kind, one.name) == (group, name)), None)
+    if taken is not None:
+        problem = f"the name {name!r} is taken: {taken.distribution} {taken.version} is installed"
+        raise Refused(problem, next_step=other)
 
 
 def _proposed(name: str) -> str:
