@@ -24,8 +24,7 @@ document.forms[0].onsubmit = event => {
   const out = document.querySelector("pre"), text = encodeURIComponent(event.target.text.value)
   const source = new EventSource("/stream?text=" + text)
   source.onmessage = message => out.textContent += JSON.parse(message.data)
-  source.addEventListener("end", () => source.close())
-  return false
+  source.addEventListener("end", () => source.close()); return false
 }</script>"""
 
 
