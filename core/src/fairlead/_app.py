@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import trio
 from attrs import frozen
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fairlead._work import Emit, ModelInfo, ToolSpec
     from fairlead._workers import Crew
 
+    Content = str | Sequence[Part]
+
 __all__ = ["App", "Reply"]
 
 T = TypeVar("T")
@@ -52,14 +54,22 @@ class Reply:
     usage: Usage
 
 
+class _Question(TypedDict, total=False):
+    """What `App.ask` takes beside the words and the type of the answer."""
+
+    session: str | None
+    agent: str | None
+    principal: Principal | None
+    model: str | None
+    emit: Emit | None
+
+
 class App:
     """A running app. Made by `fairlead.open`; it belongs to the task that opened it."""
 
     def __init__(self, config: Config, crew: Crew, desk: Desk, observers: Observers) -> None:
         self.config = config
-        self._crew = crew
-        self._desk = desk
-        self._observers = observers
+        self._crew, self._desk, self._observers = crew, desk, observers
         self._stop = trio.Event()
         self._serving = False
         self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock, crew.isolator)
@@ -82,32 +92,12 @@ class App:
     # -- asking
 
     @overload
-    async def ask(
-        self,
-        content: str | Sequence[Part],
-        *,
-        session: str | None = None,
-        agent: str | None = None,
-        principal: Principal | None = None,
-        model: str | None = None,
-        returns: None = None,
-        emit: Emit | None = None,
-    ) -> Reply: ...
+    async def ask(self, content: Content, *, returns: None = None, **question: Unpack[_Question]) -> Reply: ...
     @overload
-    async def ask(
-        self,
-        content: str | Sequence[Part],
-        *,
-        session: str | None = None,
-        agent: str | None = None,
-        principal: Principal | None = None,
-        model: str | None = None,
-        returns: type[T],
-        emit: Emit | None = None,
-    ) -> T: ...
+    async def ask(self, content: Content, *, returns: type[T], **question: Unpack[_Question]) -> T: ...
     async def ask(  # all by keyword; each is one thing that a question may say
         self,
-        content: str | Sequence[Part],
+        content: Content,
         *,
         session: str | None = None,
         agent: str | None = None,
@@ -140,7 +130,8 @@ class App:
         ended = await self._run_turn(held, name, message, order)
         if ended.outcome != "answered":
             raise _error_of(ended, held, wanted)
-        answer = ended.answer or _last_message(held)
+        answer = ended.answer or held.state.items[-1]
+        assert isinstance(answer, Message), "an answered turn ends with a message"
         if wanted is not None:
             wrong = wanted.fault(answer.text)  # once more: a policy may have revised it
             if wrong:
@@ -304,13 +295,6 @@ class App:
             if scope.cancelled_caught:
                 findings.append(Finding(subject, ok=False, detail=f"its check took over {_CHECK_SECONDS:g} s"))
         return tuple(findings)
-
-
-def _last_message(held: Session) -> Message:
-    last = held.state.items[-1]
-    if not isinstance(last, Message):
-        raise TypeError("an answered turn ends with a message")
-    return last
 
 
 def _error_of(ended: ev.TurnEnded, held: Session, wanted: Wanted[Any] | None) -> TurnError:

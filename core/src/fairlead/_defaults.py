@@ -27,16 +27,8 @@ __all__ = [
     "parse_model",
 ]
 
-TRUSTED = {
-    "terminal": "fairlead-cli",
-    **{
-        name: f"fairlead-{name}"
-        for name in (
-            *("anthropic", "calculator", "clock", "contacts", "email", "fetch", "irc", "matrix", "notes"),
-            *("openai", "rehearsal", "rules", "sqlite", "telegram", "webhook", "workbench"),
-        )
-    },
-}
+_OURS = "anthropic calculator clock contacts email fetch irc matrix notes openai rehearsal rules sqlite telegram"
+TRUSTED = {name: f"fairlead-{name}" for name in (*_OURS.split(), "webhook", "workbench")} | {"terminal": "fairlead-cli"}
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
 CONTACTS = "contacts"
 """The policy that lets nobody talk whom the operator does not know."""

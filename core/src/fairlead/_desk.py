@@ -52,17 +52,10 @@ class Desk:
         observers: Observers,
         turns: trio.Nursery,
     ) -> None:
-        self.engine = engine
-        self._journal = journal
-        self._shared = type(journal).hold is not Journal.hold
-        self.sessions = sessions
-        self.lanes = lanes
-        self._router = router
-        self._outbox = outbox
-        self._observers = observers
-        self._turns = turns
-        self.stopping = False
-        self.closed = False
+        self.engine, self.sessions, self.lanes = engine, sessions, lanes
+        self._journal, self._shared = journal, type(journal).hold is not Journal.hold
+        self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
+        self.stopping = self.closed = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self._idle = trio.Event()
@@ -323,9 +316,7 @@ class ChannelInbox(Inbox):
     """The inbox of one channel: it can speak for that channel only."""
 
     def __init__(self, desk: Desk, channel: str, ready: Callable[[str, str], None]) -> None:
-        self._desk = desk
-        self._channel = channel
-        self._ready = ready
+        self._desk, self._channel, self._ready = desk, channel, ready
 
     async def accept(self, inbound: Inbound) -> Receipt:
         if inbound.address.channel != self._channel:

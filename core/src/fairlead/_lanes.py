@@ -20,8 +20,7 @@ class Ticket:
     __slots__ = ("_event", "granted", "session", "work_class")
 
     def __init__(self, session: str, work_class: WorkClass) -> None:
-        self.session = session
-        self.work_class = work_class
+        self.session, self.work_class = session, work_class
         self.granted = False
         self._event: trio.Event | None = None
 

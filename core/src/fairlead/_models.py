@@ -60,8 +60,7 @@ class Shown:
 
     def __init__(self, emit: Emit | None) -> None:
         self._emit = emit
-        self.seen = ""
-        self._try = ""
+        self.seen = self._try = ""
 
     def again(self) -> None:
         """A new try begins."""

@@ -89,7 +89,16 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
     # Before the nurseries, which would put its error into a group.
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
     async with trio.open_nursery() as background, trio.open_nursery() as turns:
-        desk = _desk(engine, crew, router, Lanes(config.lanes), watchers, turns)
+        desk = Desk(
+            engine,
+            journal=crew.journal,
+            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
+            lanes=Lanes(config.lanes),
+            router=router,
+            outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
+            observers=watchers,
+            turns=turns,
+        )
         for observer in crew.observers:
             background.start_soon(watchers.run, observer, watchers.subscribe(observer))
         watchers.begin()
@@ -129,19 +138,6 @@ def _configuration(config: Config | str | Path | None) -> Config:
     from fairlead._config_file import load  # noqa: PLC0415  # a host that builds its configuration needs no TOML
 
     return load(config)
-
-
-def _desk(engine: Engine, crew: Crew, router: Router, lanes: Lanes, watchers: Observers, turns: trio.Nursery) -> Desk:
-    return Desk(
-        engine,
-        journal=crew.journal,
-        sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
-        lanes=lanes,
-        router=router,
-        outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
-        observers=watchers,
-        turns=turns,
-    )
 
 
 def _engine(

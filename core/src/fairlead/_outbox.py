@@ -39,9 +39,7 @@ class Outbox:
     def __init__(
         self, channels: Mapping[str, Channel], clock: Callable[[], float], notice: Callable[[str, str], None]
     ) -> None:
-        self._channels = channels
-        self._clock = clock
-        self._notice = notice
+        self._channels, self._clock, self._notice = channels, clock, notice
 
     def channel(self, address: Address | None) -> Channel | None:
         return self._channels.get(address.channel) if address is not None else None
@@ -132,10 +130,7 @@ class DraftBoard:
     """Collects what a turn shows while it runs, and gives the newest state to the channel as fast as that takes it."""
 
     def __init__(self, channel: Channel, draft: Draft, session: str, observers: Observers) -> None:
-        self._channel = channel
-        self._draft = draft
-        self._session = session
-        self._observers = observers
+        self._channel, self._draft, self._session, self._observers = channel, draft, session, observers
         self._pieces: list[str] = []
         self._tools: dict[str, Progress] = {}
         self._changed = trio.Event()

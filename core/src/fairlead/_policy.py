@@ -79,9 +79,7 @@ class PolicyEngine:
         for policy in policies:
             for boundary in policy.boundaries:
                 self._at[boundary] = (*self._at.get(boundary, ()), policy)
-        self._granted = granted
-        self._seconds = seconds
-        self._notice = notice
+        self._granted, self._seconds, self._notice = granted, seconds, notice
 
     def watches(self, boundary: Boundary) -> bool:
         """Whether any policy wants to be asked there."""

@@ -29,8 +29,7 @@ class History(Sequence[Item]):
     __slots__ = ("_items", "_length")
 
     def __init__(self, items: list[Item], length: int) -> None:
-        self._items = items
-        self._length = length
+        self._items, self._length = items, length
 
     def __len__(self) -> int:
         return self._length
@@ -215,9 +214,7 @@ class Session:
     __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
-        self.state = state
-        self._journal = journal
-        self._publish = publish
+        self.state, self._journal, self._publish = state, journal, publish
         self._noted: list[ev.Event] = []
         self._busy = False
         self._lot: trio.lowlevel.ParkingLot | None = None
@@ -317,9 +314,7 @@ class Sessions:
     def __init__(
         self, journal: Journal, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
     ) -> None:
-        self._journal = journal
-        self._publish = publish
-        self._capacity = capacity
+        self._journal, self._publish, self._capacity = journal, publish, capacity
         self._cached: OrderedDict[str, Session] = OrderedDict()
 
     async def get(self, name: str) -> Session:

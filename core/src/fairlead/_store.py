@@ -32,11 +32,8 @@ class SessionStore:
     def __init__(
         self, journal: Journal, sessions: Sessions, lanes: Lanes, clock: Callable[[], float], isolator: Isolator | None
     ) -> None:
-        self._isolator = isolator
-        self._journal = journal
-        self._sessions = sessions
-        self._lanes = lanes
-        self._clock = clock
+        self._journal, self._sessions, self._lanes = journal, sessions, lanes
+        self._clock, self._isolator = clock, isolator
 
     async def list(self, owner: str | None = None, limit: int = 100) -> Sequence[SessionInfo]:
         """The sessions, last used first; those of one principal where `owner` is given."""

@@ -39,8 +39,7 @@ class ScopedRecall(Recall):
     """Recall for one scope, whatever the tool says."""
 
     def __init__(self, recall: Recall, scope: str) -> None:
-        self._recall = recall
-        self._scope = scope
+        self._recall, self._scope = recall, scope
 
     async def add(self, note: Note) -> Note:
         return await self._recall.add(evolve(note, scope=self._scope))
@@ -64,12 +63,10 @@ class CallContext(ToolContext):
         clock: Callable[[], float],
         show: Callable[[str], None] | None = None,
     ) -> None:
-        self.session = session
-        self.principal = principal
+        self.session, self.principal = session, principal
         scope = principal.id if principal is not None else f"session:{session}"
         self.recall = ScopedRecall(recall, scope) if recall is not None else None
-        self._clock = clock
-        self._show = show
+        self._clock, self._show = clock, show
 
     async def progress(self, detail: str) -> None:
         if self._show is not None:
@@ -92,11 +89,8 @@ class ToolRegistry:
         fallback: Isolation | None = None,
     ) -> None:
         """`fallback`: what will do where a tool wants a container."""
-        self._fallback = fallback
+        self._result_chars, self._seconds, self._notice, self._fallback = result_chars, seconds, notice, fallback
         self._entries: dict[str, ToolEntry] = {}
-        self._result_chars = result_chars
-        self._seconds = seconds
-        self._notice = notice
         self._views: dict[str, tuple[ToolSpec, ...]] = {}
 
     def add(self, worker: Tool) -> tuple[str, ...]:

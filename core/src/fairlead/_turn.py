@@ -64,21 +64,15 @@ class Order:
     """Says what is wrong with an answer's text; empty where it will do."""
 
 
-@frozen
-class _Ready:
-    """A call that may run."""
-
-    call: ToolCall
-    entry: ToolEntry
+_Ready = tuple[ToolCall, ToolEntry]
+"""A call that may run."""
 
 
 class Turn:
     """One turn of one session. Whoever runs it holds the session's lane."""
 
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
-        self._engine = engine
-        self._session = session
-        self._order = order
+        self._engine, self._session, self._order = engine, session, order
         state = session.state
         self._accepted = [state.queue[message] for message in order.messages]
         first = self._accepted[0]
@@ -294,7 +288,8 @@ class Turn:
     def _fault(self, answered: Answered) -> str:
         """Why the answer will not do, in words for the model."""
         message = answered.message
-        if not message.parts or not (message.text.strip() or len(message.parts) > 1 or not _is_text(message)):
+        first = message.parts[0] if message.parts else None
+        if first is None or not (message.text.strip() or len(message.parts) > 1 or not isinstance(first, Text)):
             return "Your answer was empty. Answer the last message, or use a tool."
         return self._order.accept(message.text) if self._order.accept is not None else ""
 
@@ -366,7 +361,7 @@ class Turn:
             if wrong:
                 self._reject(call, "denied", f"A policy revised the call into one that is invalid: {wrong}", events)
                 return
-        ready.append(_Ready(call, entry))
+        ready.append((call, entry))
 
     def _reject(self, call: ToolCall, error: str, text: str, events: list[ev.Event]) -> None:
         self._show(call, "denied" if error == "denied" else "failed", text)
@@ -376,7 +371,7 @@ class Turn:
         """Calls that may run beside each other do; the others run alone, in the order of the answer."""
         together: list[_Ready] = []
         for one in ready:
-            if one.entry.spec.parallel:
+            if one[1].spec.parallel:
                 together.append(one)
                 continue
             await self._run_together(together)
@@ -396,7 +391,7 @@ class Turn:
                 raise leaf(group.exceptions[0]) from group
 
     async def _run_one(self, ready: _Ready) -> None:
-        call, entry, engine = ready.call, ready.entry, self._engine
+        (call, entry), engine = ready, self._engine
         self._begun.add(call.id)
         self._show(call, "running", "")
         context = CallContext(
@@ -491,7 +486,3 @@ def _said_no(decision: Decision) -> str:
     return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
         f" {verdict.reason}" if verdict.reason else ""
     )
-
-
-def _is_text(message: Message) -> bool:
-    return isinstance(message.parts[0], Text)

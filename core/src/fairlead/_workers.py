@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import trio
 from attrs import define, evolve, field
@@ -173,13 +173,9 @@ def _check_declared(worker: Worker) -> None:
 
 def _report_failure(crew: Crew, entry: PluginConfig, error: BaseException) -> None:
     plugin = f"{entry.kind}/{entry.name}"
-    problem = (
-        error
-        if isinstance(error, FairleadError)
-        else PluginLoadError(
-            f"open raised {said(error)}", plugin=plugin, next_step=f"fairlead plugins show {entry.entry_point}"
-        )
-    )
+    step = f"fairlead plugins show {entry.entry_point}"
+    raised = PluginLoadError(f"open raised {said(error)}", plugin=plugin, next_step=step)
+    problem = error if isinstance(error, FairleadError) else raised
     for place, report in enumerate(crew.reports):
         if report.plugin == plugin:
             crew.reports[place] = evolve(report, status="failed", error=problem)
@@ -205,9 +201,7 @@ class _StandIn(Policy):
 
     immediate = True
     names_itself = True
-    boundaries: frozenset[Boundary] = frozenset(
-        ("message_in", "model_request", "tool_call", "tool_result", "message_out")
-    )
+    boundaries: frozenset[Boundary] = frozenset(get_args(Boundary))
 
     def __init__(self, name: str) -> None:
         self.name = name

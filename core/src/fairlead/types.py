@@ -1,5 +1,6 @@
 """Types that only annotations need: what the fields and parameters of the public classes are."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 from fairlead._message import Part
@@ -14,12 +15,7 @@ __all__ = ["Boundary", "Effect", "Emit", "Explanation", "Isolation", "Part", "Pr
 
 def __getattr__(name: str) -> object:
     """As `fairlead` does it: these two belong to the engine."""
-    if name == "Explanation":
-        from fairlead import _policy  # noqa: PLC0415  # see above
-
-        return _policy.Explanation
-    if name == "SessionStore":
-        from fairlead import _store  # noqa: PLC0415  # see above
-
-        return _store.SessionStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = {"Explanation": "_policy", "SessionStore": "_store"}.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fairlead.{module}"), name)
