@@ -12,7 +12,7 @@ from fairlead._work import Review, Verdict
 from fairlead.testing._policy_reviews import gist, identity, sample_reviews
 from fairlead.testing._worker_kit import HOSTILE_TEXTS, LifeConformance, promise, within
 
-__all__ = ["EFFECTS", "LAYERS", "REVIEW", "SECONDS", "STRENGTH", "VERDICT", "PolicyBase", "core_of", "strength"]
+__all__ = ["EFFECTS", "LAYERS", "REVIEW", "SECONDS", "STRENGTH", "VERDICT", "PolicyBase", "core_of"]
 
 REVIEW, VERDICT = "fairlead.Policy.review", "fairlead.Verdict"
 EFFECTS = {"allow", "revise", "ask", "deny"}
@@ -61,17 +61,15 @@ class PolicyBase(LifeConformance[Policy]):
 
     async def judge(self, policy: Policy, review: Review) -> tuple[Verdict, ...]:
         """The verdicts, which come in time, without an exception, and are well formed."""
-        seen: object = "no answer"
+        seen: Any = "no answer"
         with within(SECONDS, "a review ends", REVIEW):
             try:
-                seen = await policy.review(review)
+                seen = tuple(await policy.review(review))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is no answer
                 seen = error
-        right = (
-            isinstance(seen, Sequence) and not isinstance(seen, str) and all(isinstance(one, Verdict) for one in seen)
-        )
+        right = isinstance(seen, tuple) and all(isinstance(one, Verdict) for one in seen)
         promise(right, "a review answers with verdicts, also about what is odd", REVIEW, (seen, review))
-        verdicts: tuple[Verdict, ...] = tuple(seen)  # type: ignore[arg-type]  # as was just seen
+        verdicts: tuple[Verdict, ...] = seen
         fault = next(filter(None, (fault_of(verdict, review) for verdict in verdicts)), "")
         promise(not fault, f"a verdict is well formed: {fault}", VERDICT, verdicts)
         return verdicts
@@ -108,8 +106,3 @@ def core_of(verdicts: Iterable[Verdict]) -> list[tuple[Any, ...]]:
     return [
         (verdict.effect, verdict.rule, verdict.layer, verdict.reason, gist(verdict.revised)) for verdict in verdicts
     ]
-
-
-def strength(verdicts: Iterable[Verdict]) -> int:
-    """Of the strongest one; an abstention has that of ``allow``."""
-    return max((STRENGTH[verdict.effect] for verdict in verdicts), default=0)

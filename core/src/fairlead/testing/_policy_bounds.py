@@ -185,13 +185,21 @@ class BoundChecks(PolicyBase):
 
     async def test_check_answers_in_every_state(self, tmp_path: Path) -> None:
         """Before the first review, beside others, and afterwards."""
-        async with self.opened(tmp_path) as policy, trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(self.work, policy)
-                with within(10, "check() answers", CHECK):
-                    found: Sequence[object] = await policy.check()
-                wrong = [one for one in found if not isinstance(one, Finding) or not (one.ok or one.next_step)]
-                promise(not wrong, "check() gives findings, a bad one with its next_step", CHECK, wrong)
+        async with self.opened(tmp_path) as policy:
+            await self.checked(policy)
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(self.work, policy)
+                    await trio.lowlevel.checkpoint()
+                    await self.checked(policy)
+            await self.checked(policy)
+
+    async def checked(self, policy: Policy) -> None:
+        """Doctor gets findings."""
+        with within(10, "check() answers", CHECK):
+            found: Sequence[object] = await policy.check()
+        wrong = [one for one in found if not isinstance(one, Finding) or not (one.ok or one.next_step)]
+        promise(not wrong, "check() gives findings, a bad one with its next_step", CHECK, wrong)
 
 
 def answers_at_once(policy: Policy, review: Review) -> bool:

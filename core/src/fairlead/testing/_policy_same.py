@@ -17,7 +17,7 @@ from attrs import evolve
 from fairlead._contracts import Policy
 from fairlead._message import Message, ToolCall, new_id
 from fairlead._work import Boundary, ModelRequest, Review, Verdict
-from fairlead.testing._policy_base import REVIEW, STRENGTH, PolicyBase, core_of, strength
+from fairlead.testing._policy_base import REVIEW, STRENGTH, PolicyBase, core_of
 from fairlead.testing._policy_reviews import of_any_arguments, of_anybody
 from fairlead.testing._worker_kit import needs, promise, same, within
 
@@ -78,7 +78,9 @@ class DecisionChecks(PolicyBase):
         """The hundredth time is as the first."""
         async with self.opened(tmp_path) as policy:
             for boundary in sorted(policy.boundaries):
-                review = next(one for one in await self.reviews() if one.boundary == boundary)
+                review = next((one for one in await self.reviews() if one.boundary == boundary), None)
+                if review is None:
+                    continue  # another check says so
                 seen = [core_of(await policy.review(review)) for _ in range(TIMES)]
                 same([seen[0]] * TIMES, seen, f"{ALIKE}, each time", REVIEW)
 
@@ -181,31 +183,14 @@ class DecisionChecks(PolicyBase):
 
     # -- less never gets more
 
-    async def test_denial_holds_beside_whoever_allows(self, tmp_path: Path) -> None:
-        """Before and after a policy that allows all: it is asked with the same subject, and says the same."""
-        async with self.opened(tmp_path) as policy:
-            for review in await self.asked(policy):
-                alone = strength(await policy.review(review))
-                if alone < STRENGTH["ask"]:
-                    continue
-                for policies in ([policy, Generous()], [Generous(), policy], [Generous(), policy, Generous()]):
-                    effect = await self.decide(policies, review)
-                    right = STRENGTH[effect] >= alone
-                    promise(right, "what it denies is denied, whoever else allows it", NARROWS, (effect, review))
-
-    async def test_another_policy_never_gets_more_by_it(self, tmp_path: Path) -> None:
-        """Beside one that denies all, nothing passes, and nothing is revised on its way."""
-        async with self.opened(tmp_path) as policy:
-            for review in await self.asked(policy):
-                effects = [await self.decide(order, review) for order in ([policy, Strict()], [Strict(), policy])]
-                same(["deny", "deny"], effects, "what another policy denies stays denied", NARROWS)
-
     @needs("denied")
     async def test_what_must_be_denied_is_denied(self, tmp_path: Path) -> None:
-        """In every order, after all the others, and with more arguments than it needs."""
+        """Whoever else allows it, in every order, after all the others, and with more arguments than it needs."""
         async with self.opened(tmp_path) as policy:
             for review in [*await self.denied(), *reversed(await self.denied())]:
-                same("deny", await self.decide([policy, Generous()], review), "what must be denied is", REVIEW)
+                for policies in ([policy, Generous()], [Generous(), policy]):
+                    effect = await self.decide(policies, review)
+                    same("deny", effect, "what must be denied is denied, whoever else allows it", REVIEW)
                 subject = review.subject
                 if isinstance(subject, ToolCall) and isinstance(subject.arguments, dict):
                     more = evolve(subject, arguments={**subject.arguments, "kit-more": [1, {"path": "/tmp/x"}]})  # noqa: S108  # only a name
@@ -264,14 +249,3 @@ class Generous(Policy):
     async def review(self, review: Review) -> Sequence[Verdict]:
         """Yes."""
         return (Verdict("allow", "all"),)
-
-
-class Strict(Policy):
-    """Denies everything."""
-
-    immediate = True
-    boundaries = EVERYWHERE
-
-    async def review(self, review: Review) -> Sequence[Verdict]:
-        """No."""
-        return (Verdict("deny", "all"),)

@@ -19,7 +19,6 @@ from fairlead.testing._policy_reviews import (
     gist,
     identity,
     of_any_arguments,
-    of_any_parts,
     of_anything_large,
     of_conversation,
     sample_reviews,
@@ -166,7 +165,7 @@ class VerdictChecks(PolicyBase):
     async def revisions(self, policy: Policy, *, more: Sequence[Review] = ()) -> list[tuple[Review, Verdict]]:
         """Each revision of the sample, beside what it revises."""
         found = []
-        for review in await self.asked(policy, [*await self.reviews(), *of_conversation(), *of_any_parts(), *more]):
+        for review in await self.asked(policy, [*await self.reviews(), *of_conversation(), *more]):
             found += [(review, one) for one in await self.judge(policy, review) if one.effect == "revise"]
         return found
 
@@ -176,7 +175,7 @@ class VerdictChecks(PolicyBase):
             for review, verdict in await self.revisions(policy):
                 current, last = review, verdict
                 for _ in range(ROUNDS):
-                    current = evolve(current, subject=last.revised)
+                    current = evolve(current, subject=last.revised or current.subject)
                     again = [one for one in await self.judge(policy, current) if one.effect == "revise"]
                     changed = [one for one in again if one.revised != current.subject]
                     if not changed:
