@@ -100,7 +100,7 @@ class MemoryChannel(Channel):
             try:
                 stream = await self.platform.connect(TOKEN)
             except OSError:
-                await trio.sleep(pause)
+                await trio.sleep(pause)  # real time: the pause of a channel that is checked on a real clock
                 pause = self.longer(pause)
                 continue
             if not ready:
@@ -109,7 +109,7 @@ class MemoryChannel(Channel):
             link = Link(stream)
             await self.serve(link, inbox)
             pause = FIRST_PAUSE if link.useful else self.longer(pause)
-            await trio.sleep(pause)
+            await trio.sleep(pause)  # real time: the same
 
     def say_ready(self, inbox: Inbox) -> None:
         inbox.ready("in memory")

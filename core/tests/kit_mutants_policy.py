@@ -153,7 +153,7 @@ class Slow(HousePolicy):
         return 0.0
 
     async def review(self, review: Review) -> Sequence[Verdict]:
-        await trio.sleep(self.seconds(review))
+        await trio.sleep(self.seconds(review))  # real time: none, the clock jumps
         return self.judge(review)
 
 
