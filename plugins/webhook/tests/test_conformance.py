@@ -99,15 +99,15 @@ class TestWebhook(ChannelConformance):
     # -- people who write
 
     async def inbound(self, text: str, external_id: str) -> None:
-        await self.post(text, external_id)
+        await self.write(text, external_id)
 
     async def elsewhere(self, text: str, external_id: str) -> None:
-        await self.post(text, external_id, conversation="elsewhere")
+        await self.write(text, external_id, conversation="elsewhere")
 
     async def in_thread(self, text: str, external_id: str, thread: str) -> None:
-        await self.post(text, external_id, thread=thread)
+        await self.write(text, external_id, thread=thread)
 
-    async def post(self, text: str, external_id: str, **more: str) -> None:
+    async def write(self, text: str, external_id: str, **more: str) -> None:
         async with httpx2.AsyncClient(trust_env=False) as client:
             response = await Sender(self.place, client, time.time()).post(message(text, id=external_id, **more))
         assert response.status_code in {200, 202, 422, 429, 503}, response.text

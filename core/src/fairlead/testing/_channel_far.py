@@ -209,9 +209,9 @@ class ChannelFar(LifeConformance[Channel]):
 
     async def send(self, channel: Channel, address: Address, text: str, key: str = "") -> Delivery:
         """Send text. The channel must not raise."""
-        return await self.send_whole(channel, Outbound(key or new_id(), address, (Text(text),)))
+        return await self.post(channel, Outbound(key or new_id(), address, (Text(text),)))
 
-    async def send_whole(self, channel: Channel, outbound: Outbound) -> Delivery:
+    async def post(self, channel: Channel, outbound: Outbound) -> Delivery:
         """Send anything. The channel must not raise."""
         with within(SECONDS, "send() returns", SEND):
             delivery = await channel.send(outbound)

@@ -56,7 +56,7 @@ class OutboundChecks(ChannelFar):
         """Nobody is left without a word because the word is the core's own."""
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
-            await self.send_whole(channel, Outbound(new_id(), where, (Text("it was cancelled"),), kind="notice"))
+            await self.post(channel, Outbound(new_id(), where, (Text("it was cancelled"),), kind="notice"))
             await self.send(channel, where, "and an answer")
             await self.reads("and an answer", last=1)
             shown = [text for text in await self.outbox() if "it was cancelled" in text]
@@ -67,7 +67,7 @@ class OutboundChecks(ChannelFar):
         async with self.running(tmp_path) as (channel, inbox):
             got = await self.heard(inbox, "hello there")
             for number, asked in enumerate((got.external_id, "no-such-message")):
-                await self.send_whole(channel, Outbound(new_id(), got.address, (Text(f"answer {number}"),), asked))
+                await self.post(channel, Outbound(new_id(), got.address, (Text(f"answer {number}"),), asked))
             await self.reads("answer 0", "answer 1")
 
     async def test_place_that_does_not_exist_has_an_outcome(self, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ class OutboundChecks(ChannelFar):
             for kind in sorted(channel.capabilities.media):
                 for words in ((Text("look at this"),), ()):
                     part = medium(kind)
-                    delivery = await self.send_whole(channel, Outbound(new_id(), where, (*words, part)))
+                    delivery = await self.post(channel, Outbound(new_id(), where, (*words, part)))
                     promise(delivery.status == "sent", f"media of the kind {kind} are sent", MEDIA, delivery)
                     sent.append((part.media_type, part.data or b""))
             seen = list(await self.media_outbox()) if await self.has("media_outbox", tmp_path) else sent
@@ -298,7 +298,7 @@ class OutboundChecks(ChannelFar):
         part = File("../../etc/x\r\nX-Y: z", "x-kit/unheard-of", b"\x00\x01")
         async with self.running(tmp_path) as (channel, inbox):
             where = (await self.heard(inbox, "hello there")).address
-            delivery = await self.send_whole(channel, Outbound(new_id(), where, (Text("a file comes along"), part)))
+            delivery = await self.post(channel, Outbound(new_id(), where, (Text("a file comes along"), part)))
             shown = [text for text in await self.outbox() if "a file comes along" in text]
             fair = shown if delivery.status == "sent" else delivery.reason
             promise(fair, "what cannot be sent is refused with a reason, or put into words", MEDIA, delivery)

@@ -125,7 +125,7 @@ class TextChecks(ChannelFar):
 
                 async def send(pieces: list[tuple[Text, ...]] = pieces, turn: str = turn) -> None:  # type: ignore[assignment]  # parts of text are Text
                     for step, parts in enumerate(pieces):
-                        await self.send_whole(channel, Outbound(f"{turn}.{step}" if step else turn, where, parts))
+                        await self.post(channel, Outbound(f"{turn}.{step}" if step else turn, where, parts))
 
                 await self.arrives(send, text, "the pieces of a long answer arrive whole and in order", LIMIT)
 
