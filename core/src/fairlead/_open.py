@@ -126,7 +126,7 @@ def _require_trio() -> None:
     except RuntimeError:
         raise RuntimeError(
             "fairlead runs on trio, and no trio event loop runs here: call it from trio.run(main); "
-            "from asyncio, let trio run in a thread of its own ('From asyncio' in docs/how-to/embed.md)"
+            "from asyncio: `async with fairlead.embed.start_async(...)`; from a thread: `with fairlead.embed.start(...)`"
         ) from None
 
 
