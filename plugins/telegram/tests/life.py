@@ -25,6 +25,9 @@ isolation = "{isolation}"
 
 [providers.rehearsal]
 
+[policies.contacts]
+allow = ["telegram:4001"]
+
 [policies.rules]
 
 [[policies.rules.rules]]

@@ -38,7 +38,7 @@ class Fault:
     raw: bytes | None = None
     """The body of a good answer as it is written."""
     hold: threading.Event | None = None
-    """Waited for before anything else."""
+    """Waited for before anything else, or where the call is done first, before the answer."""
 
     @property
     def late(self) -> bool:
@@ -116,6 +116,8 @@ class FakeTelegram(Methods):
         fault = self.take_fault(method, late=True)
         if fault is None:
             return status, raw, True
+        if fault.hold is not None:
+            fault.hold.wait(SECONDS)
         if fault.raw is not None:
             return 200, fault.raw, True
         return (200, raw, False) if fault.half else (fault.status, json.dumps(fault.body).encode(), True)
@@ -125,7 +127,7 @@ class FakeTelegram(Methods):
     def start(self) -> None:
         """Listen, at the same port as before."""
         self.stopping = False
-        self._server = _Quiet(("127.0.0.1", self.port), _handler(self))
+        self._server = _Quiet(("127.0.0.1", self.port), type("Handler", (_Handler,), {"telegram": self}))
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -167,64 +169,64 @@ class _Quiet(ThreadingHTTPServer):
         """A client that was killed is no news."""
 
 
-def _handler(telegram: FakeTelegram) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # one small class
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
 
-        def setup(self) -> None:
-            super().setup()
-            telegram.attempts += 1
-            telegram.connections.add(self.connection)
+    protocol_version = "HTTP/1.1"
+    telegram: FakeTelegram
 
-        def handle(self) -> None:
-            if not telegram.away:
-                super().handle()
+    def setup(self) -> None:
+        super().setup()
+        self.telegram.attempts += 1
+        self.telegram.connections.add(self.connection)
 
-        def finish(self) -> None:
-            telegram.connections.discard(self.connection)
-            with suppress(OSError):
-                super().finish()
+    def handle(self) -> None:
+        if not self.telegram.away:
+            super().handle()
 
-        def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            prefix = f"/file/bot{telegram.token}/"
-            if path.startswith(prefix):
-                data = telegram.stored.get(path.removeprefix(prefix))
-                fault = telegram.take_fault("file")
-                if fault is not None or data is None:
-                    self.write(fault.status if fault is not None else 404, b"{}")
-                else:
-                    self.write(200, data, "application/octet-stream")
-            else:
-                self.respond(dict(parse_qsl(urlsplit(self.path).query)))
+    def finish(self) -> None:
+        self.telegram.connections.discard(self.connection)
+        with suppress(OSError):
+            super().finish()
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.respond(_params(self.headers.get("Content-Type", ""), body))
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        prefix = f"/file/bot{self.telegram.token}/"
+        if not path.startswith(prefix):
+            self.respond(dict(parse_qsl(urlsplit(self.path).query)))
+            return
+        data = self.telegram.stored.get(path.removeprefix(prefix))
+        fault = self.telegram.take_fault("file")
+        if fault is not None or data is None:
+            self.write(fault.status if fault is not None else 404, b"{}")
+        else:
+            self.write(200, data, "application/octet-stream")
 
-        def respond(self, params: dict[str, Any]) -> None:
-            status, raw, whole = telegram.answer(urlsplit(self.path).path, params)
-            if status == 0 or telegram.stopping:
-                self.close_connection = True
-            elif whole:
-                self.write(status, raw)
-            else:
-                self.close_connection = True
-                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(raw)
-                self.wfile.write(head + raw[: len(raw) // 2])
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.respond(_params(self.headers.get("Content-Type", ""), body))
 
-        def write(self, status: int, raw: bytes, kind: str = "application/json") -> None:
-            with suppress(OSError):  # whoever asked is gone
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
+    def respond(self, params: dict[str, Any]) -> None:
+        status, raw, whole = self.telegram.answer(urlsplit(self.path).path, params)
+        if status == 0 or self.telegram.stopping:
+            self.close_connection = True
+        elif whole:
+            self.write(status, raw)
+        else:
+            self.close_connection = True
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(raw)
+            self.wfile.write(head + raw[: len(raw) // 2])
 
-        def log_message(self, *args: object) -> None:
-            """The tests print nothing."""
+    def write(self, status: int, raw: bytes, kind: str = "application/json") -> None:
+        with suppress(OSError):  # whoever asked is gone
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
 
-    return Handler
+    def log_message(self, *args: object) -> None:
+        """The tests print nothing."""
 
 
 def _params(kind: str, body: bytes) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fairlead.testing import CountingTool, FakePolicy, RecordingObserver, Script
 
 from .far import until
 from .life import Home
+from .methods import BOB, BOBS
 from .server import TOKEN, FakeTelegram, Fault, serving, wait_until
 
 
@@ -57,6 +58,19 @@ async def test_agent_that_uses_a_tool_answers_in_the_chat(tmp_path: Path) -> Non
     assert ("sent", f"4001:{shown['message_id']}") == (delivered.status, delivered.external_id)
     assert 1 == len(tool.calls)
     assert asked["message_id"] < shown["message_id"]
+
+
+async def test_long_code_goes_on_in_the_next_message(tmp_path: Path) -> None:
+    """The core hands in the whole answer, and each message of it is code."""
+    lines = "\n".join(f"    line_{number} = *a* _b_" for number in range(400))
+    model = ScriptedProvider([f"Here:\n```python\n{lines}\n```"])
+    async with serve(tmp_path, model) as (telegram, _, seen):
+        telegram.say("a long program, please")
+        delivered = await seen.wait_for(ev.AnswerDelivered)
+        shown = telegram.written()
+    assert [["pre"]] * 3 == [[entity["type"] for entity in body["entities"]] for body in shown]
+    assert f"Here:\n{lines}" == "\n".join(body["text"] for body in shown)
+    assert ("sent", 3) == (delivered.status, len(delivered.external_id.split("+")))
 
 
 async def test_same_update_again_is_no_second_turn(tmp_path: Path) -> None:
@@ -171,6 +185,23 @@ async def test_killed_before_the_answer_it_answers_after_the_restart(home: Home)
             await until(telegram, lambda far: far.texts())
             assert 0 == await trio.to_thread.run_sync(home.stop, process)
         assert ["6 * 7 = 42."] == telegram.texts()
+
+
+async def test_stranger_reads_a_code_and_reaches_no_model(home: Home) -> None:
+    """The notice stands where he wrote; whom the operator has let in is answered."""
+    with serving() as telegram:
+        home.configure(telegram)
+        with home.serving() as process:
+            for text in ("What is 6 * 7?", "Hello?", "And now?"):
+                telegram.say(text, author=BOB, chat=BOBS)
+            telegram.say("What is 6 * 8?")
+            await until(telegram, lambda far: far.texts(4001)[-1:] == ["6 * 8 = 48."] and not far.updates)
+            assert 0 == await trio.to_thread.run_sync(home.stop, process)
+    notices = telegram.texts(4002)
+    assert notices
+    for notice in notices:
+        assert "42" not in notice.partition("code")[0]
+        assert "contacts" in notice
 
 
 async def test_isolated_it_has_a_handle_and_the_host_puts_the_token_in(home: Home) -> None:

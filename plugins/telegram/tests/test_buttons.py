@@ -95,6 +95,14 @@ async def test_buttons_for_nobody_known_are_words(tmp_path: Path) -> None:
         assert (["Sure?", "• Yes\n• No\n• Maybe"], []) == (telegram.texts(), labels(telegram))
 
 
+async def test_buttons_for_a_chat_that_speaks_are_words(tmp_path: Path) -> None:
+    """An anonymous administrator would press in his own name."""
+    async with running(tmp_path) as (channel, inbox, telegram):
+        telegram.say(NAME, chat=GROUP, sender_chat=GROUP)
+        await channel.send(answer("Sure?", BUTTONS, to=GROUP_HERE, replying=await inbox.next()))
+        assert [] == labels(telegram)
+
+
 async def test_buttons_survive_a_restart(tmp_path: Path) -> None:
     """What they say is kept in a file, which others cannot read."""
     async with running(tmp_path) as (channel, _, telegram):

@@ -8,10 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 import trio
 
-from fairlead import Channel
+from fairlead import Channel, Delivery, Outbound
 from fairlead.testing import ChannelConformance
+from fairlead_telegram import _doctor, _pace, _poll
+from fairlead_telegram._channel import TelegramChannel
 from fairlead_telegram._markup import pieces_of
 
 from .far import make_channel
@@ -19,8 +22,28 @@ from .methods import ANN, BOB, BOBS, FORUM, PRIVATE
 from .server import FakeTelegram, Fault, serving
 
 
-class TestPolled(ChannelConformance):
-    """Without markup: what is sent is what is read, letter by letter."""
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paces of Telegram have tests of their own."""
+    monkeypatch.setattr(_pace, "SECONDS", 0.05)
+    monkeypatch.setattr(_pace, "GROUP_SECONDS", 0.05)
+    monkeypatch.setattr(_poll, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(_doctor, "SECONDS", 2.0)
+
+
+class Noting(TelegramChannel):
+    """Keeps which messages go on with another one, as the id of an answer says."""
+
+    later: set[int]
+
+    async def send(self, outbound: Outbound) -> Delivery:
+        delivery = await super().send(outbound)
+        self.later |= {int(each) for each in delivery.external_id.split("+")[1:]}
+        return delivery
+
+
+class Kit(ChannelConformance):
+    """The far side, for each of the ways."""
 
     backlog = True
     options: ClassVar[Mapping[str, Any]] = {"markup": "plain"}
@@ -29,12 +52,15 @@ class TestPolled(ChannelConformance):
 
     @asynccontextmanager
     async def far_side(self, tmp_path: Path) -> AsyncIterator[None]:
+        self.later: set[int] = set()
         self.events: dict[tuple[str, str], tuple[dict[str, Any], int]] = getattr(self, "events", {})
         with serving() as self.telegram:
             yield
 
     async def make_worker(self, tmp_path: Path) -> Channel:
-        return make_channel(self.telegram, tmp_path, **self.options)
+        channel = Noting(make_channel(self.telegram, tmp_path, **self.options).options)
+        channel.later = self.later
+        return channel
 
     def report(self, name: str, text: str, event: str, **more: Any) -> None:
         """Deliver a message; one that was delivered before comes again."""
@@ -47,7 +73,14 @@ class TestPolled(ChannelConformance):
         self.report("", text, external_id)
 
     async def outbox(self) -> Sequence[str]:
-        return self.telegram.texts(self.chat["id"])
+        texts: list[str] = []
+        for body in self.telegram.written(self.chat["id"]):
+            text = body.get("text", body.get("caption", ""))
+            if body["message_id"] in self.later:
+                texts[-1] += f" {text}"
+            else:
+                texts.append(text)
+        return texts
 
     async def elsewhere(self, text: str, external_id: str) -> None:
         self.report("elsewhere", text, external_id, author=BOB, chat=BOBS)
@@ -98,17 +131,21 @@ class TestPolled(ChannelConformance):
         self.telegram.interrupt()
 
 
-class TestFormatted(TestPolled):
+class TestPolled(Kit):
+    """Without markup: what is sent is what is read, letter by letter."""
+
+
+class TestFormatted(Kit):
     """With markup: the words are read without its marks."""
 
     options: ClassVar[Mapping[str, Any]] = {}
 
     async def reads(self, *texts: str, last: int = 0) -> None:
-        shown = ["".join(piece.plain for piece in pieces_of(text)) for text in texts]
+        shown = [" ".join(piece.plain for piece in pieces_of(text)) for text in texts]
         await super().reads(*shown, last=last)
 
 
-class TestTopics(TestPolled):
+class TestTopics(Kit):
     """In a supergroup with topics, whose every message is for the bot."""
 
     options: ClassVar[Mapping[str, Any]] = {"markup": "plain", "groups": "all", "streaming": False}
@@ -130,7 +167,7 @@ class TestTopics(TestPolled):
         return [body["text"] for body in found]
 
 
-class TestPosted(TestPolled):
+class TestPosted(Kit):
     """By webhook."""
 
     options: ClassVar[Mapping[str, Any]] = {

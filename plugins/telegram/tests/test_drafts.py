@@ -5,15 +5,24 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
 from fairlead import Address, Data, Draft, Image
+from fairlead_telegram import _pace, _sender
 from fairlead_telegram._channel import TelegramChannel
 from fairlead_telegram._pace import Pace
 
 from .far import ANN_HERE, FORUM_HERE, GROUP_HERE, answer, running, until
 from .server import Fault
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pace has a test of its own."""
+    monkeypatch.setattr(_pace, "SECONDS", 0.05)
+    monkeypatch.setattr(_sender, "EDIT_PAUSE", 0.05)
 
 
 async def show(channel: TelegramChannel, *texts: str, key: str = "turn-1", to: Address = ANN_HERE) -> None:
@@ -165,8 +174,11 @@ async def test_data_below_a_draft_are_buttons(tmp_path: Path) -> None:
     assert "this" == shown["reply_markup"]["inline_keyboard"][0][0]["text"]
 
 
-async def test_pace_is_one_a_second_and_twenty_a_minute_in_groups(autojump_clock: trio.testing.MockClock) -> None:
+async def test_pace_is_one_a_second_and_twenty_a_minute_in_groups(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Chats do not wait for each other."""
+    monkeypatch.undo()
     pace, at = Pace(), []
     began = trio.current_time()
     for chat in (4001, -5001, 4001, -5001, 4002):

@@ -38,7 +38,7 @@ class TelegramChannel(Channel):
         self.options = options
         self.name = options.name
         self.capabilities = Capabilities(
-            max_chars=4096,
+            max_chars=None,  # a cut that knows the markup goes on with it in the next message; the core's does not
             markup="markdown" if options.markup == "markdown" else "plain",
             streaming=options.streaming,
             edits=True,

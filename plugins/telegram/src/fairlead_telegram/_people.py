@@ -70,4 +70,5 @@ class People:
 
     def writer(self, place: Place, external_id: str) -> int | None:
         """Who wrote a message; None where nobody remembers. In a private chat there is only one."""
-        return place.chat if place.private else self._writers.get(external_id)
+        found = place.chat if place.private else self._writers.get(external_id, 0)
+        return found if found > 0 else None  # whoever writes in the name of a chat presses in his own
