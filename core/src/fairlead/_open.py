@@ -125,8 +125,8 @@ def _require_trio() -> None:
         trio.lowlevel.current_task()
     except RuntimeError:
         raise RuntimeError(
-            "fairlead runs on trio, and no trio event loop runs here: call it from trio.run(main); "
-            "from asyncio: `async with fairlead.embed.start_async(...)`; from a thread: `with fairlead.embed.start(...)`"
+            "fairlead runs on trio, and no trio event loop runs here: call it from trio.run(main), or take "
+            "fairlead.embed: `async with start_async(...)` on asyncio, `with start(...)` in a thread"
         ) from None
 
 
