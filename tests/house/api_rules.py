@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from .api_schemas import REQUIRED
+from .api_snapshot import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ from .api_changes import DECLARED
 from .api_rules import Change, changes, parse_snapshot
 from .api_snapshot import RELEASED, SNAPSHOT, public_modules, render_api
 
-WRITE = "uv run python -m tests.house.api_snapshot --write"
+WRITE = "uv run python tests/house/api_snapshot.py --write"
 ADD = (
     "Adding is a minor version: API_VERSION in core/src/fairlead/hookspecs.py must be above the last released one"
     " ({last}; it is {now}). Write a fragment .changes/NAME.added.md."
