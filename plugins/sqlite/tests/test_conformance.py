@@ -14,6 +14,9 @@ class TestSqlite(MemoryConformance):
 
     entry_point = "fairlead_sqlite.plugin"
 
+    def settings(self, tmp_path: Path) -> Settings:
+        return Settings("sqlite", data_dir=tmp_path)
+
     async def make_worker(self, tmp_path: Path) -> Memory:
-        (memory,) = fairlead_memories(Settings("sqlite", data_dir=tmp_path))
+        (memory,) = fairlead_memories(self.settings(tmp_path))
         return memory

@@ -27,12 +27,25 @@ imported when they are first named. Each test is one promise of the contract. Su
         async def inbound(self, text, external_id): ...       # somebody writes at the far side
         async def outbox(self) -> list[str]: ...              # what the far side can read, oldest first
 
-    class                 hooks beside far_side and make_worker
+    class                 hooks beside far_side and make_worker; what is not there makes checks that do not apply
     ChannelConformance    inbound(text, external_id), outbox(); where needed misbehave()
-    ProviderConformance   where needed text_request, tool_request, failing_request (each takes the worker)
-    ToolConformance       where needed example(spec)
-    MemoryConformance     none; for a worker of one facet JournalConformance or RecallConformance
+    ProviderConformance   wire: how its server speaks, a `ModelWire`; secret, patience; where needed text_request,
+                          tool_request, failing_request (each takes the worker); with a far side of your own inject,
+                          say, heard
+    ToolConformance       where needed example(spec); failing_example, slow_example, large_example, state, secret
+    MemoryConformance     entry_point: the module with the hook, to run and kill it; durable, lasting, shared; files;
+                          for a worker of one facet JournalConformance or RecallConformance
     PolicyConformance     where needed reviews()
+
+**A provider's server.** With `wire` the kit starts a `ModelServer` on loopback, kept as ``self.server``: it answers,
+streams, and shows every fault of real servers (429 with and without a time, 500, 529, a reset, half a stream, garbage,
+a stall, broken arguments, an unknown tool, an empty answer). `ModelWire` has three methods: understand a request,
+give the events of an answer, give the body of a refusal.
+
+**The report.** The package is a pytest plugin: at the end of a run stands for each class how many promises were kept,
+did not apply (``n`` in the line of dots; ``-v`` says why) or were broken, and ``--fairlead-report FILE`` writes a JSON
+list of objects ``{class, kind, check, outcome, promise, documented, seen}``, `outcome` being ``kept``, ``broken``,
+``does not apply`` or ``skipped``.
 """
 
 from typing import TYPE_CHECKING

@@ -131,7 +131,7 @@ class MemoryKit(WorkerConformance[Memory]):
     """The settings for that process."""
     open_seconds = 5.0
     """How long opening may take with 10,000 events, or notes, in it."""
-    examples = 25
+    sequences = 25
     """How many random sequences of operations the model is tried with, at most."""
     model_seconds = 5.0
     """After this time no further sequence is begun; and one that failed is not made shorter for longer."""

@@ -62,7 +62,7 @@ class JournalConformance(JournalEvents, JournalSessions):
                 (tmp_path / f"play{count}").mkdir()
                 await play_journal(steps, _Here(self, tmp_path / f"play{count}"), durable=self.durable)
 
-            await try_all(operations(), play, self.examples, self.model_seconds)
+            await try_all(operations(), play, self.sequences, self.model_seconds)
 
     async def test_journal_is_a_dictionary_that_survives_kills(self, tmp_path: Path) -> None:
         """The same in a process of its own, which is killed between operations."""
@@ -78,7 +78,7 @@ class JournalConformance(JournalEvents, JournalSessions):
             await play_journal([*steps, CRASH], child, durable=True)
 
         async with self.far_side(tmp_path):
-            await try_all(operations("crash", "crash"), play, max(2, self.examples // 8), self.model_seconds)
+            await try_all(operations("crash", "crash"), play, max(2, self.sequences // 8), self.model_seconds)
 
     async def test_killed_process_has_kept_what_it_acknowledged(self, tmp_path: Path) -> None:
         """Killed in the middle of its appends: each that returned is there, and none is there by half."""
@@ -153,7 +153,7 @@ class RecallConformance(RecallNotes):
 
                 await play_recall(steps, start, lasting=self.lasting)
 
-            await try_all(RECALLED, play, self.examples, self.model_seconds)
+            await try_all(RECALLED, play, self.sequences, self.model_seconds)
 
 
 class MemoryConformance(JournalConformance, RecallConformance):
