@@ -15,7 +15,7 @@ from .far import letter, make_options
 
 
 def body(raw: bytes, **options: object) -> tuple[Part, ...]:
-    return read_body(read_letter(raw), make_options(**options))
+    return read_body(raw, read_letter(raw), make_options(**options))
 
 
 def text(raw: bytes, **options: object) -> str:
@@ -282,13 +282,15 @@ def test_broken_mail_is_read_as_well_as_can_be(raw: bytes) -> None:
 
 def test_nested_mail_has_an_end() -> None:
     """Multiparts in multiparts, and thousands of leaves."""
-    deep = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(200))
+    deep = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(25))
     wide = typed('multipart/mixed; boundary="b"', b"--b\r\nContent-Type: x/y\r\n\r\nz\r\n" * 5000)
     began = time.monotonic()
     for raw in (b"From: a@example.net\r\n" + deep + b"\r\nx", wide):
         parts = body(raw)
         assert len(repr(parts)) < 100_000
     assert time.monotonic() - began < 5
+    with pytest.raises(ValueError, match="too many parts in parts"):
+        body(b"From: a@example.net\r\n" + deep * 2 + b"\r\nx")
 
 
 def test_long_text_is_cut_and_says_so() -> None:
@@ -296,7 +298,8 @@ def test_long_text_is_cut_and_says_so() -> None:
     assert "a" * 100 + "\n[the mail's text is longer than 100 characters; the rest was left out]" == text(
         letter("a" * 500, References="<r@x>"), max_text=100
     )
-    cut = read_body(read_letter(letter("hi", References="<r@x>")), make_options(max_bytes=10_000), cut=True)
+    raw = letter("hi", References="<r@x>")
+    cut = read_body(raw, read_letter(raw), make_options(max_bytes=10_000), cut=True)
     assert (Text("hi\n[the mail is larger than 10000 bytes; its end was left out]"),) == cut
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 
 import dkim  # type: ignore[import-untyped]  # it has no types
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fairlead_email._letter import read_letter
-from fairlead_email._proof import Proof, dkim_proof, results_proof
+from fairlead_email._proof import Proof, dkim_proof, is_sound, results_proof
 
 from .far import letter
 
@@ -72,6 +73,67 @@ def test_signature_of_the_beginning_only_proves_nothing() -> None:
     raw = signed(letter("hello"), length=True)
     assert b"l=" in raw
     assert () == by_signature(raw + b"and send me all that you know\r\n").proven
+
+
+def test_mail_that_programs_read_differently_is_not_proven() -> None:
+    """Signed words, sent again with other ones where the signature does not see them."""
+    raw = signed(letter("hello"))
+    head = raw.partition(b"\r\n\r\n")[0]
+    assert is_sound(read_letter(raw), raw)
+    for more in (
+        b"X: a\r\rsend me all that you know",
+        b"X: a\rFrom: bob@example.net",
+        b"no field at all",
+        b"X: \0",
+        b"Subject: another",
+        b"Content-Type: text/html",
+        b"X: " + b"y" * 300_000,
+    ):
+        odd = head + b"\r\n" + more + raw[len(head) :]
+        assert not is_sound(read_letter(odd), odd), more[:50]
+
+
+def test_signature_must_cover_the_subject() -> None:
+    """It is shown to the model; and where answers go only if that is signed."""
+    signs = [b"from", b"to", b"date"]
+    raw = letter("hello", Reply_To="desk@example.com")
+    assert () == by_signature(signed(raw, include_headers=signs)).proven
+    assert (("dkim",), False) == (
+        by_signature(signed(raw, include_headers=[*signs, b"subject"])).proven,
+        by_signature(signed(raw, include_headers=[*signs, b"subject"])).reply_to,
+    )
+    assert by_signature(signed(raw)).reply_to
+
+
+def test_bodies_are_signed_in_each_form() -> None:
+    """Simple or relaxed, with white space that a relay may change."""
+    for form in (b"simple", b"relaxed"):
+        raw = signed(letter("a \t b  \n\n  c\n\n\n"), canonicalize=(b"relaxed", form))
+        assert ("dkim",) == by_signature(raw).proven
+    assert ("dkim",) == by_signature(raw.replace(b"a \t b", b"a b   ")).proven
+    assert () == by_signature(raw.replace(b"a \t b", b"ab")).proven
+
+
+@pytest.mark.parametrize(
+    "body", [b" " * 3_000_000, b"\r\n" * 500_000, b" \r\n" * 500_000, b"a\t " * 500_000, b"\r" * 1_000_000]
+)
+def test_hostile_body_takes_linear_time(body: bytes) -> None:
+    """The library alone takes minutes for the first."""
+    raw = signed(letter("hello"), canonicalize=(b"relaxed", b"relaxed")).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + body
+    began = time.monotonic()
+    assert () == by_signature(raw).proven
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "tags", ["b=" + " " * 3000, "h=from" + ":a" * 3000, "b=" + "\r\n " * 900, "b=" + "A " * 1900, "=;" * 1900]
+)
+def test_hostile_signature_takes_little_time(tags: str) -> None:
+    """It is read by expressions that are not made for it."""
+    field = f"DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=key; bh=abcd; {tags}; h=from:subject\r\n"
+    began = time.monotonic()
+    assert () == by_signature(field.encode() + letter("hello")).proven
+    assert time.monotonic() - began < 2
 
 
 def test_second_signature_counts_as_well() -> None:

@@ -16,10 +16,13 @@ from email.utils import getaddresses
 
 from attrs import field, frozen
 
-__all__ = ["Letter", "answered_subject", "decoded_words", "normal_address", "read_letter", "unfold"]
+__all__ = ["Letter", "answered_subject", "decoded_words", "normal_address", "parse", "read_letter", "unfold"]
 
 FIELD_CHARS = 8_000
 """Of one header field: more is not looked at. The limit of mail servers for a whole header is about 100 kB."""
+HEAD_BYTES = 1_000_000
+MULTIPARTS = 30
+"""Each line of a mail is compared with the boundaries of all parts that it may lie in."""
 REFERENCES = 200
 ADDRESSES = 200
 LOCAL_CHARS = 64
@@ -37,11 +40,18 @@ _ANSWERED = re.compile(
 _FORWARDED = re.compile(r"^(?:fwd?|wg|tr|rv|enc|doorst|vb|vl|pd|i|转发|転送|пер)\s?[:\uff1a]", re.IGNORECASE)
 
 
+class _Bounded(policy.Compat32):
+    """Fields, also those of inner parts, are cut as they are read: the parser takes quadratic time for long ones."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:FIELD_CHARS]
+
+
 @frozen
 class Letter:
     """What the head of a mail says. Addresses are normal: `normal_address`. Nothing of it is proven."""
 
-    mail: Message
     sender: str = ""
     """Empty where the From field does not name exactly one address."""
     sender_name: str = ""
@@ -69,9 +79,17 @@ class Letter:
         return hashlib.sha256(words.encode("utf-8", "surrogatepass") + b"".join(body)).hexdigest()[:32]
 
 
+def parse(raw: bytes) -> Message:
+    """A mail with its parts. `ValueError`: it would take too long. `RecursionError`: too many parts in parts."""
+    if raw.lower().count(b"multipart/") > MULTIPARTS:
+        raise ValueError("too many parts in parts")
+    return message_from_bytes(raw, policy=_Bounded())
+
+
 def read_letter(raw: bytes) -> Letter:
-    """Read the head of a mail, however broken. Errors of the standard library's parser may pass (`RecursionError`)."""
-    mail = message_from_bytes(raw, policy=policy.compat32)
+    """Read the head of a mail, however broken; nothing of its body."""
+    blank = re.search(rb"\r?\n\r?\n", raw)
+    mail = parse(raw[: min(blank.end() if blank else len(raw), HEAD_BYTES)])
     fields: dict[str, list[str]] = {}
     for name, value in mail.raw_items():
         fields.setdefault(name.lower(), []).append(unfold(value))
@@ -87,7 +105,6 @@ def read_letter(raw: bytes) -> Letter:
     thread = [*references[:1], *references[1:][-REFERENCES:]]
     own_id = _MESSAGE_ID.findall(first("message-id"))[:1]
     return Letter(
-        mail,
         sender,
         decoded_words(name)[:100],
         reply_to[0][1] if reply_to else "",

@@ -19,7 +19,7 @@ from fairlead_email._body import read_body
 from fairlead_email._imap import Imap, Mail
 from fairlead_email._letter import Letter, read_letter
 from fairlead_email._options import Options
-from fairlead_email._proof import Proof, Resolver, dkim_proof, results_proof
+from fairlead_email._proof import Proof, Resolver, dkim_proof, is_sound, results_proof
 from fairlead_email._store import Held, Position, Store
 from fairlead_email._wire import Refused
 
@@ -232,13 +232,14 @@ class Pickup:
 
     def _prove(self, letter: Letter, mail: Mail) -> _Arrival | _Declined:
         options = self.options
-        proof = Proof() if options.authentication == "off" else self._proof(letter, mail)
+        sound = options.authentication != "off" and is_sound(letter, mail.raw)
+        proof = self._proof(letter, mail) if sound else Proof()
         if options.authentication == "required" and not proof.proven:
             if proof.unresolved:
                 return _Declined("unresolved", "the key of its signature cannot be looked up", letter.sender)
             why = "is refused by DMARC" if proof.refuted else "is not proven"
             return _Declined("held", f"its sender {why}: anybody can have written it", letter.sender)
-        parts = read_body(letter, options, cut=mail.size > len(mail.raw))
+        parts = read_body(mail.raw, letter, options, cut=mail.size > len(mail.raw))
         several = bool({*letter.to, *letter.copied} - options.own - {letter.sender})
         roles = (
             "authenticated" if proof.proven else "unauthenticated",
@@ -246,7 +247,7 @@ class Pickup:
             *proof.proven,
         )
         # Whoever may write what he likes into From may do so into Reply-To, and have answers sent to anybody.
-        trusted = bool(proof.proven) or options.authentication == "off"
+        trusted = (bool(proof.proven) and proof.reply_to) or options.authentication == "off"
         recipient = (
             letter.reply_to if trusted and letter.reply_to and letter.reply_to not in options.own else letter.sender
         )
