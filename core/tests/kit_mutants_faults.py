@@ -239,6 +239,21 @@ class ChecksPatiently(MemoryChannel):
         return [Finding("platform", ok=True, detail="it answers")]
 
 
+@breaks("far_side_that_is_slow_leaves_a_true_outcome", "sent is what arrived")
+class HasNoPatience(MemoryChannel):
+    async def send(self, outbound: Outbound) -> Delivery:
+        with trio.move_on_after(0.2):
+            return await super().send(outbound)
+        return Delivery("failed", reason="no answer in time")
+
+
+@breaks("secrets_are_not_shown_when_things_fail", "also in errors")
+class QuotesRequests(MemoryChannel):
+    async def check(self) -> Sequence[Finding]:
+        found = await super().check()
+        return [finding if finding.ok else evolve(finding, detail=f"GET /bot{TOKEN}/me failed") for finding in found]
+
+
 @breaks("send_without_a_confirmation_is_not_taken_for_failed", "ambiguous, and shown once")
 class TakesItForFailed(MemoryChannel):
     def judge(self, answer: dict[str, Any] | None) -> Delivery:

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from fairlead._message import Text, new_id
-from fairlead._work import Outbound
+from fairlead._work import Delivery, Outbound
 from fairlead.testing._channel_far import (
     EXTERNAL,
     READY,
@@ -24,11 +24,14 @@ from fairlead.testing._channel_far import (
     words_of,
 )
 from fairlead.testing._channel_inbox import KitInbox
-from fairlead.testing._worker_kit import needs, promise, same, within
+from fairlead.testing._worker_kit import logged, needs, promise, same, within
 
 __all__ = ["FaultChecks"]
 
 CHECK, CLOSE, LATER = "fairlead.Channel.check", "fairlead.Channel.close", "fairlead.Delivery.retry_after"
+SECRET = "fairlead.types.Secret"
+OUTCOMES = {"sent": (1,), "failed": (0,), "ambiguous": (0, 1)}
+"""How often a message can then be read."""
 SEEDS = 12
 AWAY_SECONDS = 0.3
 WATCH_SECONDS = 3.0
@@ -256,7 +259,7 @@ class FaultChecks(ChannelFar):
             await self.back()
             await self.hears_again(inbox)
             await self.sends_again(channel, where, "afterwards")
-            right = {"sent": (1,), "failed": (0,), "ambiguous": (0, 1)}[delivery.status]
+            right = OUTCOMES[delivery.status]
             seen = await self.count_read("into the void", right)
         promise(seen in right, "sent is what arrived, failed what surely has not", SEND, (delivery, seen))
 
@@ -285,6 +288,43 @@ class FaultChecks(ChannelFar):
             await self.sends_again(channel, where, "surely")
             seen = await self.count_read("surely"), await self.count_read("maybe", (0, 1))
         promise(seen in ((1, 0), (1, 1)), "after that the channel works, and nothing is shown twice", SEND, seen)
+
+    @needs("hang", "back")
+    async def test_far_side_that_is_slow_leaves_a_true_outcome(self, tmp_path: Path) -> None:
+        """It takes its time for a message: sent is what it has taken, failed what it surely has not."""
+        found: list[Delivery] = []
+        async with self.running(tmp_path) as (channel, inbox):
+            where = (await self.heard(inbox, "hello there")).address
+            await self.hang()
+            async with trio.open_nursery() as nursery:
+
+                async def send() -> None:
+                    slow = Outbound("kit-1", where, (Text("take your time"),))
+                    found.append(await self.outcome_of(channel, slow))
+
+                nursery.start_soon(send)
+                await trio.sleep(AWAY_SECONDS)
+                await self.back()
+            await self.sends_again(channel, where, "afterwards")
+            same(1, await self.count_read("afterwards"), "after that it sends as before", SEND)
+            right = OUTCOMES[found[0].status]
+            seen = await self.count_read("take your time", right)
+        promise(seen in right, "sent is what arrived, failed what surely has not", SEND, (found[0], seen))
+
+    @needs("secrets", "away", "back")
+    async def test_secrets_are_not_shown_when_things_fail(self, tmp_path: Path) -> None:
+        """Errors of libraries quote addresses and requests, with all that is in them."""
+        with logged() as lines:
+            async with self.running(tmp_path) as (channel, inbox):
+                where = (await self.heard(inbox, "hello there")).address
+                await self.away()
+                await self.wait_quiet()
+                lost = Outbound("kit-1", where, (Text("into the void"),))
+                shown = [*await channel.check(), await self.outcome_of(channel, lost, 2 * AWAY_SECONDS)]
+                await self.back()
+        for text in (*map(repr, shown), *lines):
+            told = [text.replace(secret, "(the secret)") for secret in await self.secrets() if secret in text]
+            promise(not told, "a secret is shown by nothing but `reveal`, also in errors", SECRET, told)
 
     @needs("hang")
     async def test_run_stops_while_the_far_side_hangs(self, tmp_path: Path) -> None:
