@@ -28,6 +28,9 @@ edit_seconds = 0
 
 [providers.rehearsal]
 
+[policies.contacts]
+allow = ["matrix:{ann}"]
+
 [policies.rules]
 
 [[policies.rules.rules]]
@@ -84,7 +87,7 @@ async def installed(world: World, directory: Path) -> AsyncIterator[Machine]:
     room = await ann.make_room(bot.user_id)
     await bot.join(room)
     async with relaying(world.synapse.url, world.http) as relay:
-        config = CONFIG.format(url=relay.url, user=bot.user_id, password=PASSWORD)
+        config = CONFIG.format(url=relay.url, user=bot.user_id, password=PASSWORD, ann=ann.user_id)
         (directory / "fairlead.toml").write_text(config)
         machine = Machine(directory, relay, ann, bot, room)
         async with machine.life():  # the first start says where the stream is; what came before is history
@@ -160,3 +163,16 @@ async def test_killed_at_any_moment(world: World, tmp_path: Path) -> None:
             texts = await machine.answers(2 + 2 * KILLS)
     expected = [str(int(f"{life}{number}") + 1000) for life in range(KILLS) for number in range(2)]
     assert [*expected, "7"] == [text.rpartition(" ")[2].strip(".").replace(",", "") for text in texts[1:]]
+
+
+async def test_stranger_is_given_a_code_in_the_room(world: World, tmp_path: Path) -> None:
+    """As a notice, in the direct chat; whoever is let in is answered."""
+    async with installed(world, tmp_path) as machine:
+        bob = await world.person("bob")
+        room = await bob.make_room(machine.bot.user_id)
+        async with machine.life():
+            await bob.say(room, "What is 1 + 1?")
+            (text,) = await bob.reads(room, machine.bot.user_id)
+            (content,) = await bob.seen(room, machine.bot.user_id)
+    assert "m.notice" == content["msgtype"]
+    assert "Give this code to whoever runs this" in text
