@@ -23,5 +23,7 @@ def synapse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synapse]:
 
 @pytest.fixture
 async def world(synapse: Synapse) -> AsyncIterator[World]:
+    if not synapse.runs:  # a test that failed has left it so
+        synapse.start()
     async with living(synapse) as world:
         yield world

@@ -104,7 +104,7 @@ async def test_groups_by_option(world: World, tmp_path: Path, groups: str, expec
     assert expected == seen
 
 
-async def test_room_that_grows_becomes_a_group(world: World, tmp_path: Path) -> None:
+async def test_room_that_grows_becomes_a_group_and_back(world: World, tmp_path: Path) -> None:
     """Who is there is looked at again when it changes."""
     ann, bob, bot = await world.person(), await world.person("bob"), await world.person("bot")
     room = await ann.make_room(bot.user_id)
@@ -117,8 +117,12 @@ async def test_room_that_grows_becomes_a_group(world: World, tmp_path: Path) -> 
         await ann.say(room, "not for the channel")
         await ann.say(room, f"{bot.user_id}: for the channel")
         second = await next_of(inbox)
-    assert (["just us"], ["for the channel"]) == (words(first), words(second))
-    assert (("direct",), ("group",)) == (first.author.roles, second.author.roles)
+        await ann.call("POST", f"/_matrix/client/v3/rooms/{room}/kick", {"user_id": bob.user_id})
+        await ann.say(room, "just us again")
+        third = await next_of(inbox)
+    got = [first, second, third]
+    assert [["just us"], ["for the channel"], ["just us again"]] == [words(each) for each in got]
+    assert [("direct",), ("group",), ("direct",)] == [each.author.roles for each in got]
 
 
 async def test_thread_is_part_of_the_address(world: World, tmp_path: Path) -> None:

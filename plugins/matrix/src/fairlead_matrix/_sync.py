@@ -80,6 +80,7 @@ class Sync:
     _failed: int = 0
     """How often in a row some room could not be read."""
     _limit: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(ROOMS_AT_ONCE))
+    _joins: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(ROOMS_AT_ONCE))
 
     async def run(self, inbox: Inbox) -> None:
         """Until cancelled. `LoggedOut`; `Refused` where the server will not have us."""
@@ -286,7 +287,7 @@ class Sync:
         pauses = Pauses(first=2.0, longest=600.0)
         for _ in range(JOIN_TRIES):
             try:
-                async with self._limit:
+                async with self._joins:
                     await self.account.call("POST", path_of("join", room_id), {})
                 break
             except Refused as refused:
