@@ -62,6 +62,21 @@ PLACES: dict[str, dict[str, str]] = {
 """Of each plugin and level: empty where its kit runs there, else why it does not."""
 
 
+WAY_OUT = (
+    "the way out answers 502 where the server cannot be reached, and the provider takes that for the server's word"
+)
+STALLED = "the way out notices a client that has gone only when the server says something (plain http, as here)"
+BROKEN: dict[str, dict[str, str]] = {
+    name: {
+        "test_connection_that_is_reset_has_failed": WAY_OUT,
+        "test_server_that_is_away_has_failed": WAY_OUT,
+        "test_cancelled_request_hangs_up": STALLED,
+    }
+    for name in ("anthropic", "openai")
+}
+"""Promises that are known to be broken there, with the reason. Each is a fault to mend."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def walls() -> None:
     """What plugin processes and sandboxes need here."""
@@ -185,5 +200,7 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
 for _plugin, (_kind, _name, _more) in KITS.items():
     for _place, _reason in PLACES[_plugin].items():
         if not _reason:
-            _made = isolated(getattr(module_of(_plugin), _name), _kind, _plugin, _place, _more)
+            _made = isolated(
+                getattr(module_of(_plugin), _name), _kind, _plugin, _place, _more, broken=BROKEN.get(_plugin, {})
+            )
             globals()[_made.__name__] = _made
