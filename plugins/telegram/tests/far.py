@@ -51,7 +51,7 @@ async def running(
         return
     async with opened(make_channel(telegram, folder, **options)) as channel, trio.open_nursery() as nursery:
         nursery.start_soon(channel.run, inbox)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             telegram.reached_at = await inbox.wait_ready()
             yield channel, inbox, telegram
         nursery.cancel_scope.cancel()

@@ -64,6 +64,8 @@ class Methods:
         """Where posts to the webhook really go: the server with TLS stands before it."""
         self.allowed: list[str] | None = None
         self.blocked: set[int] = set()
+        self.gone: set[int] = set()
+        """Topics that were removed."""
         self._next_update = 770_000_001
         self.media: list[tuple[str, bytes]] = []
         """Media type and bytes of what the bot has sent beside text."""
@@ -220,6 +222,8 @@ class Methods:
     def _post(self, params: dict[str, Any], content: dict[str, Any]) -> Any:
         chat = self._chat(params)
         more: dict[str, Any] = {}
+        if params.get("message_thread_id") in self.gone:
+            raise Problem("Bad Request: message thread not found")
         if thread := params.get("message_thread_id"):
             more |= {"message_thread_id": int(thread), "is_topic_message": True}
         if markup := params.get("reply_markup"):

@@ -20,7 +20,7 @@ from attrs import define, field
 from .methods import Methods, Problem
 
 TOKEN = "123456789:AAE-a-token-of-the-tests_0123456789"
-SECONDS = 20.0
+SECONDS = 40.0
 
 
 @define
@@ -33,6 +33,8 @@ class Fault:
     body: dict[str, Any] = field(factory=dict)
     after: bool = False
     """The call is done first."""
+    lost: bool = False
+    """It is held, and then never done."""
     half: bool = False
     """Half of the good answer is written, and the connection closed."""
     raw: bytes | None = None
@@ -105,7 +107,7 @@ class FakeTelegram(Methods):
         fault = self.take_fault(method, late=False)
         if fault is not None and fault.hold is not None:
             fault.hold.wait(SECONDS)
-        elif fault is not None:
+        if fault is not None and (fault.lost or fault.hold is None):
             return fault.status, json.dumps(fault.body).encode(), True
         try:
             status, body = 200, {"ok": True, "result": self.do(method, params)}

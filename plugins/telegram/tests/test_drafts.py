@@ -15,6 +15,7 @@ from fairlead_telegram._channel import TelegramChannel
 from fairlead_telegram._pace import Pace
 
 from .far import ANN_HERE, FORUM_HERE, GROUP_HERE, answer, running, until
+from .methods import GROUP
 from .server import Fault
 
 
@@ -55,6 +56,27 @@ async def test_answer_that_is_shown_already_costs_nothing(tmp_path: Path) -> Non
         second = await channel.send(answer("43", key="turn-2"))
         assert ["42", "43"] == telegram.texts()
     assert ["sent", "sent"] == [first.status, second.status]
+
+
+async def test_draft_whose_last_edit_was_lost_is_edited_again(tmp_path: Path) -> None:
+    """What is shown may be the lost one, though the answer is the one before it."""
+    async with running(tmp_path) as (channel, _, telegram):
+        await show(channel, "42")
+        telegram.fail("editMessageText", after=True)
+        await show(channel, "42 or so")
+        assert ["42 or so"] == telegram.texts()
+        await channel.send(answer("42"))
+        assert ["42"] == telegram.texts()
+
+
+async def test_draft_of_a_chat_that_moved_is_left_behind(tmp_path: Path) -> None:
+    """Its number may be another message's there."""
+    async with running(tmp_path) as (channel, _, telegram):
+        telegram.chats[-1009] = {"id": -1009, "type": "supergroup"}
+        await show(channel, "Fo", to=GROUP_HERE)
+        telegram.chats[-5001] = {**GROUP, "migrated": -1009}
+        delivery = await channel.send(answer("42", to=GROUP_HERE))
+        assert ("sent", ["42"]) == (delivery.status, telegram.texts(-1009))
 
 
 async def test_draft_is_known_after_a_crash(tmp_path: Path) -> None:

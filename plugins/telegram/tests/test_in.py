@@ -187,6 +187,18 @@ async def test_album_is_one_message(tmp_path: Path, way: dict[str, Any]) -> None
     assert 1 == len(inbox.accepted)
 
 
+async def test_album_of_a_group_is_taken_where_its_words_are_for_the_bot(tmp_path: Path) -> None:
+    """They stand below one of its pictures."""
+    async with running(tmp_path) as (_, inbox, telegram):
+        entities = [{"type": "mention", "offset": 0, "length": len(NAME)}]
+        for name in ("p1", "p2", "p3"):
+            telegram.store(name.encode(), name)
+            more: dict[str, Any] = {"caption": NAME, "caption_entities": entities} if name == "p2" else {}
+            telegram.say(photo=[{"file_id": name}], media_group_id="g1", chat=GROUP, **more)
+        got = await inbox.next()
+    assert (Text(NAME), *(Image("image/jpeg", name.encode()) for name in ("p1", "p2", "p3"))) == got.parts
+
+
 async def test_group_that_becomes_a_supergroup_is_the_same_conversation(tmp_path: Path) -> None:
     """In both directions, also after a restart, though its number changes and its messages are counted anew."""
     with_new = {"id": -1009, "type": "supergroup", "title": "The group"}

@@ -61,6 +61,15 @@ async def test_answer_points_to_its_question(tmp_path: Path, replies: str, group
     assert [None, None, 7] == threads
 
 
+async def test_answer_for_a_topic_that_is_gone_stands_in_the_open(tmp_path: Path) -> None:
+    """The words are what counts."""
+    async with running(tmp_path) as (channel, _, telegram):
+        telegram.gone.add(7)
+        delivery = await channel.send(answer("hello", to=FORUM_HERE))
+        (shown,) = telegram.written(-1001234567890)
+    assert ("sent", "hello", None) == (delivery.status, shown["text"], shown.get("message_thread_id"))
+
+
 async def test_long_answer_is_several_messages(tmp_path: Path) -> None:
     """In order, none too long; the id has all of them, and the question is pointed to once."""
     text = "\n\n".join(f"**{number}** " + "\U0001f9ed" * 1000 for number in range(5))

@@ -50,15 +50,16 @@ class Intake:
                 if press is not None:
                     await self._press(press)
                 return
-            said = [found for each in updates if (found := self._read(each)) is not None]
+            found = [self._read(each) for each in updates]
         except MALFORMED as error:
             log.warning("update %s is malformed and was left out: %s", update.id, type(error).__name__)
             return
-        if said:
+        said = [each for each in found if each is not None]
+        if any(self._is_wanted(each) for each in said):
             await self._message(said)
 
     def _read(self, update: Update) -> Said | None:
-        """A message that is for us."""
+        """A message of a kind that is taken."""
         options, revision = self.options, ""
         if update.kind == "edited_message" and options.edited:
             revision = f":{update.body['edit_date']}"
@@ -69,11 +70,13 @@ class Intake:
         if update.kind == "channel_post":
             body = {"sender_chat": update.body["chat"], **update.body}
             said = read_message(body, self.bot)
-            return evolve(said, for_us=True) if said is not None else None
-        said = read_message(update.body, self.bot, revision)
-        if said is None or said.moved or said.private:
-            return said
-        return said if options.groups == "all" or (options.groups == "mention" and said.for_us) else None
+            return evolve(said, private=True) if said is not None else None  # the option is all that it takes
+        return read_message(update.body, self.bot, revision)
+
+    def _is_wanted(self, said: Said) -> bool:
+        """Of an album one message is enough, which has the words."""
+        groups = self.options.groups
+        return said.private or said.moved is not None or groups == "all" or (groups == "mention" and said.for_us)
 
     async def _message(self, said: list[Said]) -> None:
         """An album is one message: its first one's place and id, all its files."""
@@ -102,6 +105,10 @@ class Intake:
             receipt = Receipt("refused", notice="This message could not be taken.")
         if receipt.status == "refused" and receipt.notice:
             await self._tell(said, receipt.notice)
+        if receipt.status == "accepted" and self.options.streaming:
+            thread = int(said.thread) if said.thread else None
+            action = {"chat_id": said.chat, "action": "typing", "message_thread_id": thread}
+            await self._try("sendChatAction", action)
 
     async def _tell(self, said: Said, notice: str) -> None:
         now, who = trio.current_time(), f"{said.chat} {said.author.id}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
-from attrs import define, field
+from attrs import define
 
 from fairlead.errors import FairleadError, JournalError
 from fairlead_telegram._api import Api, ApiError, Refused
@@ -75,14 +75,13 @@ class Poller:
     trouble: str = ""
     """Why nothing comes just now."""
     _conflicts: int = 0
-    _settled: bool = field(default=False)
 
     async def run(self) -> None:
         """`FairleadError`: the operator has to mend something."""
         while True:
             try:
                 updates = await self._ask(self.intake.options.poll_seconds)
-                if updates and updates[-1].group:
+                if any(update.group for update in updates):
                     await trio.sleep(ALBUM_SECONDS)
                     updates = await self._ask(0)
             except Refused as error:

@@ -76,7 +76,7 @@ class Sender:
         letter, markup = await self._letter(outbound, place)
         if not letter.pieces and not letter.media:
             return Delivery("failed", reason="nothing in it can be shown")
-        draft = self._draft(outbound.id)
+        draft = self._draft(outbound.id, place)
         sent: list[int] = []
         try:
             await self._send_all(outbound, place, letter, markup, draft, sent)
@@ -252,10 +252,15 @@ class Sender:
         try:
             return await self._api.call(method, {"chat_id": place.chat, **params}, files)
         except Refused as error:
-            if error.moved_to is None:
+            # Neither has done anything, so it can be done elsewhere.
+            if error.moved_to is not None:
+                await self.people.moved(place.chat, error.moved_to)
+                params = {"chat_id": error.moved_to, **params}
+            elif "thread not found" in error.problem and params.get("message_thread_id"):
+                params = {"chat_id": place.chat, **params, "message_thread_id": None}
+            else:
                 raise
-            await self.people.moved(place.chat, error.moved_to)
-            return await self._api.call(method, {"chat_id": error.moved_to, **params}, files)
+        return await self._api.call(method, params, files)
 
     # -- the draft
 
@@ -279,7 +284,8 @@ class Sender:
             self._mute_draft(draft.id)
 
     async def _show(self, place: Place, draft: Draft, piece: Piece) -> None:
-        message = self._draft(draft.id)
+        message = self._draft(draft.id, place)
+        self._shown.pop(draft.id, None)  # until it is known what becomes of this
         try:
             if message is None:
                 # Words come into it only once its number is kept: whatever happens, they are not shown twice.
@@ -316,9 +322,12 @@ class Sender:
             text = "… " + text[-DRAFT_CHARS:]
         return next(reversed(pieces_of(text, markdown=self._markdown)), None)
 
-    def _draft(self, outbound: str) -> int | None:
-        found = self._state.get("drafts", outbound)
-        return found[1] if isinstance(found, list) and isinstance(found[-1], int) else None
+    def _draft(self, outbound: str, place: Place) -> int | None:
+        """The number of a draft; none where the chat has moved, and counts its messages anew."""
+        match self._state.get("drafts", outbound):
+            case [int(chat), int(message)] if chat == self.people.current(place).chat:
+                return message
+        return None
 
     def _mute_draft(self, outbound: str) -> None:
         self._mute[outbound] = True
