@@ -28,14 +28,14 @@ imported when they are first named. Each test is one promise of the contract. Su
         async def outbox(self) -> list[str]: ...              # what the far side can read, oldest first
 
     class                 hooks beside far_side and make_worker; what is not there makes checks that do not apply
-    ChannelConformance    inbound(text, external_id), outbox(); where needed misbehave()
+    ChannelConformance    inbound(text, external_id), outbox(); and many more, which its own text lists
     ProviderConformance   wire: how its server speaks, a `ModelWire`; secret, patience; where needed text_request,
                           tool_request, failing_request (each takes the worker); with a far side of your own inject,
                           say, heard
     ToolConformance       where needed example(spec); failing_example, slow_example, large_example, state, secret
     MemoryConformance     entry_point: the module with the hook, to run and kill it; durable, lasting, shared; files;
                           for a worker of one facet JournalConformance or RecallConformance
-    PolicyConformance     where needed reviews()
+    PolicyConformance     where needed reviews(), denied(), make_narrower(tmp_path), lesser(), secrets()
 
 **A provider's server.** With `wire` the kit starts a `ModelServer` on loopback, kept as ``self.server``: it answers,
 streams, and shows every fault of real servers (429 with and without a time, 500, 529, a reset, half a stream, garbage,
