@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -52,12 +53,17 @@ class Town:
 
     dovecot: Dovecot
     post: Post
+    queue: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1))
 
     def deliver(self, address: str, raw: bytes) -> None:
-        """As a mail server does: with what it found out about the sender on top."""
+        """As a mail server does: from a queue, with what it found out about the sender on top."""
         domain = str(message_from_bytes(raw, policy=policy.default)["From"].addresses[0].domain)
         result = f"Authentication-Results: {SERVER}; dmarc=pass header.from={domain}\r\n"
-        self.dovecot.put(address, result.encode() + raw)
+        self.queue.submit(self.dovecot.put, address, result.encode() + raw)
+
+    def settle(self) -> None:
+        """Until everything is delivered."""
+        self.queue.submit(pause).result(SECONDS)
 
     @property
     def table(self) -> dict[str, object]:
@@ -78,7 +84,10 @@ def town() -> Iterator[Town]:
     with serving() as dovecot, posting(dovecot.cert) as post:
         place = Town(dovecot, post)
         post.deliver = place.deliver
-        yield place
+        try:
+            yield place
+        finally:
+            place.queue.shutdown()
 
 
 @define(eq=False)
@@ -104,6 +113,7 @@ class Person:
         return str(mail["Message-ID"])
 
     def inbox(self) -> list[EmailMessage]:
+        self.town.settle()
         raws = (raw for _, raw in self.town.dovecot.mails(self.address))
         return [message_from_bytes(raw, policy=policy.default) for raw in raws]
 
@@ -203,7 +213,7 @@ class Run:
     def end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(SECONDS)
+        return self.process.wait(2 * SECONDS)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -86,11 +86,11 @@ class EmailChannel(Channel):
         if self._store is None:
             raise RuntimeError("run() was called before open()")
         pickup = Pickup(self.options, self._store, inbox, self.resolve, self.clock, self._notify)
-        pause, told = FIRST_PAUSE, False
+        pause, told, logged = FIRST_PAUSE, False, ""
 
         def settled() -> None:
-            nonlocal pause, told
-            pause, self.trouble = FIRST_PAUSE, ""
+            nonlocal pause, told, logged
+            pause, self.trouble, logged = FIRST_PAUSE, "", ""
             if not told:
                 told = True
                 inbox.ready(f"{self.options.address} ({self.options.mailbox} at {self.options.imap})")
@@ -103,7 +103,9 @@ class EmailChannel(Channel):
                 pause, self.trouble = LOGIN_PAUSE, str(error)
             except (Gone, Refused) as error:
                 self.trouble = str(error)
-            _log.warning("%s: no mail now, the next try is in %.0f s: %s", self.name, pause, self.trouble)
+            if self.trouble != logged:  # a server that is away for a night fills no log
+                _log.warning("%s: no mail now, it is tried again and again: %s", self.name, self.trouble)
+                logged = self.trouble
             # Less up to half by chance, so that many channels do not all come back at once.
             await trio.sleep(pause * (1 - random.random() / 2))  # noqa: S311  # it guards nothing
             pause = min(2 * pause, max(pause, self.options.reconnect_seconds))

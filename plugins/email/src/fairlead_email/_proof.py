@@ -143,7 +143,7 @@ def dkim_proof(letter: Letter, raw: bytes, resolve: Resolver) -> Proof:
             signed = {name.decode("ascii", "replace") for name in check.include_headers}
         except Exception:  # noqa: BLE001, S112  # signatures are written by strangers: a broken one is none
             continue
-        if passed and {"from", "subject"} <= signed:
+        if passed and {"from", *({"subject"} & set(letter.fields))} <= signed:
             return Proof(("dkim",), reply_to="reply-to" in signed)
     return Proof(unresolved=bool(failed))
 

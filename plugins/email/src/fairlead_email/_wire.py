@@ -45,7 +45,9 @@ def patience(seconds: float, what: str) -> Iterator[None]:
     except trio.TooSlowError:
         raise Gone(f"{what}: no answer in {seconds:g} s") from None
     except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        cause = error.__cause__ or error
+        cause: BaseException = error.__cause__ or error
+        while isinstance(cause, BaseExceptionGroup):  # one for each address that was tried
+            cause = cause.exceptions[0]
         raise Gone(f"{what}: {str(cause) or type(cause).__name__}") from error
 
 
