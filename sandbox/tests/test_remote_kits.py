@@ -31,7 +31,7 @@ class Remote:
     """What the kits share here: a worker is made in a process of its own, and lasts as long as the far side."""
 
     kind: ClassVar[str]
-    entry_point: ClassVar[str] = TRIO
+    served: ClassVar[str] = TRIO
     runtime: ClassVar[str] = "trio"
     options: ClassVar[Mapping[str, Any]] = {}
     launch: Callable[..., Launcher]
@@ -43,7 +43,7 @@ class Remote:
 
     async def made(self, tmp_path: Path) -> Any:
         more = {"runtime": self.runtime, "options": self.options, "data_dir": tmp_path}
-        workers = await self.launch(self.kind, self.entry_point, **more).plugin.workers()
+        workers = await self.launch(self.kind, self.served, **more).plugin.workers()
         return workers[self.kind][0]
 
 
@@ -88,7 +88,7 @@ class TestChannel(Remote, ChannelConformance):
 
 
 class TestAsyncioChannel(TestChannel):
-    entry_point, runtime = ASYNCIO, "asyncio"
+    served, runtime = ASYNCIO, "asyncio"
 
 
 class TestProvider(Remote, ProviderConformance):
@@ -99,11 +99,11 @@ class TestProvider(Remote, ProviderConformance):
 
 
 class TestAsyncioProvider(TestProvider):
-    entry_point, runtime = ASYNCIO, "asyncio"
+    served, runtime = ASYNCIO, "asyncio"
 
 
 class TestClock(Remote, ToolConformance):
-    kind, entry_point = "tools", "fairlead_clock.plugin"
+    kind, served = "tools", "fairlead_clock.plugin"
 
     async def make_worker(self, tmp_path: Path) -> Tool:
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
@@ -119,21 +119,21 @@ class TestClock(Remote, ToolConformance):
 
 
 class TestAsyncioTool(Remote, ToolConformance):
-    kind, entry_point, runtime = "tools", ASYNCIO, "asyncio"
+    kind, served, runtime = "tools", ASYNCIO, "asyncio"
 
     async def make_worker(self, tmp_path: Path) -> Tool:
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
 
 
 class TestSqlite(Remote, MemoryConformance):
-    kind, entry_point = "memories", "fairlead_sqlite.plugin"
+    kind, served = "memories", "fairlead_sqlite.plugin"
 
     async def make_worker(self, tmp_path: Path) -> Memory:
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
 
 
 class TestAsyncioMemory(Remote, MemoryConformance):
-    kind, entry_point, runtime = "memories", ASYNCIO, "asyncio"
+    kind, served, runtime = "memories", ASYNCIO, "asyncio"
     durable = lasting = False
 
     async def make_worker(self, tmp_path: Path) -> Memory:
@@ -154,7 +154,7 @@ RULES: list[dict[str, Any]] = [
 
 
 class TestRules(Remote, PolicyConformance):
-    kind, entry_point = "policies", "fairlead_rules.plugin"
+    kind, served = "policies", "fairlead_rules.plugin"
     options: ClassVar[Mapping[str, Any]] = {"rules": RULES}
 
     async def make_worker(self, tmp_path: Path) -> Policy:
@@ -162,7 +162,7 @@ class TestRules(Remote, PolicyConformance):
 
 
 class TestAsyncioPolicy(Remote, PolicyConformance):
-    kind, entry_point, runtime = "policies", ASYNCIO, "asyncio"
+    kind, served, runtime = "policies", ASYNCIO, "asyncio"
 
     async def make_worker(self, tmp_path: Path) -> Policy:
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which

@@ -35,7 +35,7 @@ class Prompt(Tool):
             case "spin":
                 await context.progress("spins")
                 while True:
-                    time.sleep(0.01)  # noqa: ASYNC251  # it hangs: that is the probe
+                    time.sleep(0.01)  # noqa: ASYNC251  # real time: it hangs, that is the probe
             case "wait":
                 await _Waits()
             case "recall":
