@@ -23,7 +23,7 @@ from fairlead_sandbox.process import look_at_machine
 
 from ..sandbox.hosted import missing, require_engine
 from ..workspace import ROOT
-from .isolated import home, isolated, module_of
+from .isolated import ALL, home, isolated, module_of, still_breaks
 
 TERMINAL = "it reads and writes the terminal of the host, which no other process has"
 CHANNEL = (
@@ -197,10 +197,22 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
     assert len(shown) == sum(reason == "" for places in PLACES.values() for reason in places.values())
 
 
+FAULTS = [(name, check) for name, checks in BROKEN.items() for check in checks]
+
+
+@pytest.mark.parametrize(("name", "check"), FAULTS if ALL else FAULTS[:1])
+async def test_known_fault_is_still_there(name: str, check: str, tmp_path: Path) -> None:
+    """What is mended is taken out of `BROKEN`, and is a check like the others from then on."""
+    kind, kit, more = KITS[name]
+    plain = getattr(module_of(name), kit)
+    made = isolated(plain, kind, name, "process", more)
+    assert await still_breaks(plain, made, check, tmp_path), f"{name} keeps {check} now: take it out of BROKEN"
+
+
 for _plugin, (_kind, _name, _more) in KITS.items():
     for _place, _reason in PLACES[_plugin].items():
         if not _reason:
             _made = isolated(
-                getattr(module_of(_plugin), _name), _kind, _plugin, _place, _more, broken=BROKEN.get(_plugin, {})
+                getattr(module_of(_plugin), _name), _kind, _plugin, _place, _more, broken=BROKEN.get(_plugin, ())
             )
             globals()[_made.__name__] = _made

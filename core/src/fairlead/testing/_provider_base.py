@@ -54,6 +54,8 @@ class ProviderKit(WorkerConformance[Provider]):
     """Seconds after which the worker gives up a stream that stalls: make_worker sets its time-out so, or lower."""
     seconds = 10.0
     """For what should take an instant, on a busy machine."""
+    stop_seconds = 1.0
+    """For a request that was cancelled to let go: at once, on a busy machine."""
     server: ModelServer | None = None
 
     @asynccontextmanager

@@ -97,7 +97,7 @@ class ProviderStreams(ProviderKit):
                 await trio.lowlevel.checkpoint()
 
             request = await self.text_request(worker)
-            with within(1, "a cancelled request lets go at once", GENERATE), scope:
+            with within(self.stop_seconds, "a cancelled request lets go at once", GENERATE), scope:
                 await worker.generate(request, cancel_at_first)
         promise(len(seen) == 1, "cancelled means that nothing more is emitted", GENERATE, seen)
 
@@ -106,7 +106,10 @@ class ProviderStreams(ProviderKit):
         async with self.opened(tmp_path) as worker:
             request = await self.text_request(worker)
             for early in (True, False):
-                with within(1, "a cancelled request lets go at once", GENERATE), trio.CancelScope() as scope:
+                with (
+                    within(self.stop_seconds, "a cancelled request lets go at once", GENERATE),
+                    trio.CancelScope() as scope,
+                ):
                     if early:
                         scope.cancel()
                     await worker.generate(request, lambda _, scope=scope: _cancel(scope))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
@@ -118,7 +121,7 @@ class ProviderStreams(ProviderKit):
         async with self.opened(tmp_path) as worker:
             request = await self.text_request(worker)
             for point in POINTS:
-                with within(1, f"a request cancelled after {point} steps lets go at once", GENERATE):
+                with within(self.stop_seconds, f"a request cancelled after {point} steps lets go at once", GENERATE):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(checkpoints, point, nursery.cancel_scope)
                         await worker.generate(request, Deltas())
