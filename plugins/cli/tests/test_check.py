@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -252,6 +254,22 @@ def test_what_a_stranger_leaves_behind_is_ended(tmp_path: Path, capsys: pytest.C
     code = f"import subprocess, sys, pathlib\n{start}\npathlib.Path({str(mark)!r}).write_text(str(p.pid))\n{CODE}"
     wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
     assert "bronze" == check(capsys, wheel, "--yes")[1]["tier"]
+    status = Path("/proc", mark.read_text(), "status")
+    assert not status.exists() or "Z (zombie)" in status.read_text()
+
+
+def test_check_that_is_told_to_end_takes_what_it_runs_with_it(tmp_path: Path) -> None:
+    """SIGTERM ends the plugin's process as well."""
+    mark = tmp_path / "pid"
+    code = f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(600)\n"
+    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    command = [sys.executable, "-m", "fairlead_cli", "check", str(wheel), "--yes"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 30
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < end:
+        time.sleep(0.05)  # real time: other processes have no other clock
+    process.terminate()
+    assert 143 == process.wait(30)
     status = Path("/proc", mark.read_text(), "status")
     assert not status.exists() or "Z (zombie)" in status.read_text()
 

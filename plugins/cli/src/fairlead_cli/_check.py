@@ -81,6 +81,7 @@ def command(
         if static:
             outcomes += nothing_ran("--static")
         else:
+            screen.note("Running it, and its tests...")
             place = fresh_place(wheel, work, options) if fresh else this_place(_made(work / "run"))
             outcomes += look_at_runs(subject, place)
         found = _in_order(outcomes)

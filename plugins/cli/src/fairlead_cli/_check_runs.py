@@ -67,8 +67,10 @@ _KITS = {
     "policies": {"policy"},
 }
 _MODULE = "fairlead_check_counts"
-_SECONDS = 900
+_SECONDS = 600
 """For all tests."""
+_ENOUGH = 5
+"""Failures after which the others are not waited for: what is broken so badly may take its time in each."""
 _END = 1500
 """Characters of what a program said at its end."""
 RUNS = ("loads", "thin", "kit", "tests", "own-tests", "far-side", "repeatable", "strict")
@@ -211,7 +213,7 @@ def _pytest(subject: Subject, place: Place, tests: Path, *python: str, order: st
         file.unlink(missing_ok=True)
     (place.work / f"{_MODULE}.py").write_text(_COUNTING, "utf-8")
     options = ["-q", "-p", "no:cacheprovider", "-p", _MODULE, f"--fairlead-report={report}"]
-    options += [f"--basetemp={place.work / 'temporary'}"]
+    options += [f"--maxfail={_ENOUGH}", f"--basetemp={place.work / 'temporary'}"]
     env = {**_env(subject, place), "FAIRLEAD_CHECK_COUNTS": str(counts), "FAIRLEAD_CHECK_ORDER": order}
     done = run([str(place.python), *python, "-m", "pytest", str(tests), *options], tests.parent, env, _SECONDS)
     said = done.said.strip()[-_END:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from contextlib import suppress
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import frozen
 
@@ -30,6 +31,8 @@ MANIFEST = "fairlead-plugin.json"
 _KINDS = {group: kind for kind, group in GROUPS.items()}
 _SECONDS = 600
 """For building, which may fetch what it builds with."""
+_MEMORY = 6_000_000_000
+"""Bytes of address space of one process."""
 _LARGEST = 200_000_000
 """Bytes of an unpacked wheel: a plugin is code."""
 
@@ -211,7 +214,10 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], seconds: floa
         except OSError as error:
             return Ended(127, str(error))
         late = ""
+        # As Ctrl-C does, so that nothing of it goes on when this program is told to end.
+        before = signal.signal(signal.SIGTERM, _leave)
         try:
+            _limit(process.pid)
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             late = f"\nkilled after {seconds:g} s"
@@ -219,5 +225,16 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], seconds: floa
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            signal.signal(signal.SIGTERM, before)
         output.seek(0)
         return Ended(process.returncode, output.read().decode("utf-8", "replace") + late)
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _limit(process: int) -> None:
+    """What is broken may grow without end; this machine must not."""
+    with suppress(OSError, AttributeError, ValueError):  # Linux alone can say so of another process
+        resource.prlimit(process, resource.RLIMIT_AS, (_MEMORY, _MEMORY))
