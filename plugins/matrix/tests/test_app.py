@@ -37,10 +37,10 @@ async def serving(
     ):
         assert [("channels/matrix", "ready")] == [(report.plugin, report.status) for report in app.reports]
         nursery.start_soon(app.serve)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             notice = await observer.wait_for(ev.NoticeRaised)
         assert f"listening at {world.synapse.url} as {bot.user_id}" == notice.detail
-        with trio.fail_after(60):
+        with trio.fail_after(120):
             yield app, observer
             app.stop()
 

@@ -416,9 +416,10 @@ async def test_drafts_that_fail_raise_nothing_and_cost_the_answer_nothing(clock:
     assert not left
 
 
-async def test_part_that_follows_an_arrived_one_is_not_failed(clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bad", [Told(500), limited(3)])
+async def test_part_that_follows_an_arrived_one_is_not_failed(clock: Clock, tmp_path: Path, bad: Told) -> None:
     """The text is there and its picture is not: unknown as a whole; the next try adds what is missing."""
-    left = [Told(500)]
+    left = [bad]
 
     def route(asked: Asked) -> Told | None:
         if "/upload" not in asked.target:

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from fairlead import Address, Audio, Delivery, Draft, File, Image, Outbound, Text
 from fairlead.errors import FairleadError
-from fairlead_matrix._account import Account, LoggedOut
+from fairlead_matrix._account import Account
 from fairlead_matrix._api import Broken, Refused, Unreachable, path_of
 from fairlead_matrix._content import fits, place, replacement, shortened, text_event
 from fairlead_matrix._json import mapped, texted
@@ -76,23 +76,24 @@ class Writer:
         arrived = [""]
         try:
             delivery = await self._send(outbound, arrived)
-        except Unreachable as error:
-            if arrived[0]:  # a part of it is there: the rest comes with the next try
+        except FairleadError as error:
+            if arrived[0] or isinstance(error, Broken):  # what is there already is not shown again by the next try
                 return Delivery("ambiguous", arrived[0], error.problem)
-            pause = self._away.pop(outbound.id, AWAY_PAUSE)
-            _remember(self._away, outbound.id, min(pause * 4, AWAY_LONGEST))
-            return Delivery("failed", reason=error.problem, retry_after=pause)
-        except Refused as refused:
-            again = refused.retry_after
-            return Delivery("failed", reason=refused.problem, retry_after=again)
-        except LoggedOut as error:
-            return Delivery("failed", reason=f"{error.problem}; {error.next_step}", retry_after=AWAY_LONGEST)
-        except Broken as error:
-            return Delivery("ambiguous", arrived[0], error.problem)
+            return self._failed(outbound, error)
         self._drafts.pop(outbound.id, None)
         self._away.pop(outbound.id, None)
         await self._stop_typing(outbound.address.conversation)
         return delivery
+
+    def _failed(self, outbound: Outbound, error: FairleadError) -> Delivery:
+        """It has surely not arrived: for how long to wait."""
+        if isinstance(error, Unreachable):
+            pause = self._away.pop(outbound.id, AWAY_PAUSE)
+            _remember(self._away, outbound.id, min(pause * 4, AWAY_LONGEST))
+            return Delivery("failed", reason=error.problem, retry_after=pause)
+        if isinstance(error, Refused):
+            return Delivery("failed", reason=error.problem, retry_after=error.retry_after)
+        return Delivery("failed", reason=f"{error.problem}; {error.next_step}", retry_after=AWAY_LONGEST)
 
     async def _send(self, outbound: Outbound, arrived: list[str]) -> Delivery:
         room_id = outbound.address.conversation
