@@ -118,6 +118,20 @@ async def test_stranger_who_knows_a_threads_ids_is_not_let_into_it(house: House)
     assert ann != eve
 
 
+async def test_forged_copy_lets_nobody_into_a_thread(house: House) -> None:
+    """Who writes in somebody's name may not name himself as a reader."""
+    channel = house.channel(authentication="preferred")
+    channel.resolve = {**records(), **records("evil.example")}.get
+    eve = {"sender": "eve@evil.example", "References": "<one@x>"}
+    async with running(channel) as inbox:
+        await house.hears(inbox, signed(mail("secret", house.address, Message_ID="<one@x>")))
+        await house.hears(inbox, mail("forged", house.address, References="<one@x>", Cc="eve@evil.example"))
+        await house.hears(inbox, signed(mail("what was said?", house.address, **eve), "evil.example"))
+    ann, _, eves = inbox.accepted
+    assert "authenticated" == eves.author.roles[0]
+    assert ann.address.conversation != eves.address.conversation
+
+
 async def test_mail_without_an_id_or_with_a_used_one_is_still_one_message(house: House) -> None:
     """Its id is then made from what it says, and stays the same."""
     async with running(house.channel()) as inbox:

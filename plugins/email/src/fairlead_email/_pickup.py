@@ -46,6 +46,8 @@ class _Arrival:
     roles: tuple[str, ...]
     digest: str
     errand: Errand
+    members: tuple[str, ...]
+    """Who is in its thread from now on."""
 
 
 @frozen
@@ -158,8 +160,7 @@ class Pickup:
         if not await self._kept(store.is_known, external_id, root):
             if await self._kept(store.recent, letter.sender, self.clock() - HOUR) >= options.per_hour:
                 return _Declined("held", f"more than {options.per_hour} mails in an hour", letter.sender)
-            members = list(dict.fromkeys([letter.sender, read.errand.recipient, *letter.to, *letter.copied]))
-            values = (external_id, root, read.digest, letter.sender, read.errand, members, self.clock())
+            values = (external_id, root, read.digest, letter.sender, read.errand, read.members, self.clock())
             await self._kept(store.remember, *values)
         address = Address(options.name, options.address, root)
         author = Principal(f"{options.name}:{letter.sender}", letter.sender_name, read.roles)
@@ -246,13 +247,14 @@ class Pickup:
             "group" if several else "direct",
             *proof.proven,
         )
-        # Whoever may write what he likes into From may do so into Reply-To, and have answers sent to anybody.
-        trusted = (bool(proof.proven) and proof.reply_to) or options.authentication == "off"
-        recipient = (
-            letter.reply_to if trusted and letter.reply_to and letter.reply_to not in options.own else letter.sender
-        )
+        # Whoever may write what he likes into From may do so into Reply-To, and have answers sent to anybody; and into
+        # Cc, and let himself into the thread of others.
+        trusted = bool(proof.proven) or options.authentication == "off"
+        recipient = letter.reply_to if trusted and proof.reply_to and letter.reply_to else letter.sender
+        recipient = letter.sender if recipient in options.own else recipient
         errand = Errand(recipient, letter.subject, letter.message_id, letter.references)
-        return _Arrival(letter, parts, roles, letter.digest(mail.raw), errand)
+        members = (letter.sender, *((recipient, *letter.to, *letter.copied) if trusted else ()))
+        return _Arrival(letter, parts, roles, letter.digest(mail.raw), errand, members)
 
     def _proof(self, letter: Letter, mail: Mail) -> Proof:
         found = results_proof(letter, self.options.authserv_id) if self.options.authserv_id else Proof()
