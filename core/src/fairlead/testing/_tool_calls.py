@@ -21,7 +21,7 @@ POINTS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)
 """After how many passes of the scheduler a call is cancelled."""
 ERRORS = ("", "denied", "invalid", "failed", "timeout", "isolation", "unknown", "skipped", "cancelled")
 KEPT_CHARS = 2_000_000
-IDS = ("call_0", "toolu_01AbC-9", "x" * 200, "../../etc/passwd", "caf\u00e9 \U0001f680", "' OR 1=1 --")
+IDS = ("call_", "toolu_01AbC-", "x" * 200, "../../etc/passwd", "caf\u00e9 \U0001f680", "' OR 1=1 --")
 MANY = 20
 
 
@@ -46,8 +46,8 @@ class ToolCalls(ToolKit):
     async def test_result_names_its_call(self, tmp_path: Path) -> None:
         """Whatever id the model gave it."""
         async with self.opened(tmp_path) as tool:
-            for spec in tool.specs():
-                for call in IDS:
+            for place, spec in enumerate(tool.specs()):
+                for call in (f"{each}{place}" for each in IDS):  # an id belongs to one call of one tool
                     names_its_call(await self.succeed(tool, spec, call=call), call, spec.name)
 
     async def test_result_has_a_known_error_or_none(self, tmp_path: Path) -> None:

@@ -93,12 +93,14 @@ class ToolEffects(ToolKit):
                 if spec.effect != "idempotent":
                     continue
                 found = True
+                # One that remembers may remember that the call was cancelled.
+                again = self.attempt if tool.remembers else self.succeed
                 for point in POINTS:
                     arguments, context, call = await self.example(spec), await self.context(spec), new_id()
                     await self.cancelled(tool, spec, point, call)
-                    await self.succeed(tool, spec, arguments, call=call, context=context)
+                    await again(tool, spec, arguments, call=call, context=context)
                     before = await self.state(tmp_path)
-                    await self.succeed(tool, spec, arguments, call=call, context=context)
+                    await again(tool, spec, arguments, call=call, context=context)
                     once = before == await self.state(tmp_path)
                     promise(once, "a call that was cancelled is finished by its repetition", EFFECT, (spec.name, point))
         applies(found, REPEATS)
