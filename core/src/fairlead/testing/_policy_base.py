@@ -12,13 +12,15 @@ from fairlead._work import Review, Verdict
 from fairlead.testing._policy_reviews import gist, identity, sample_reviews
 from fairlead.testing._worker_kit import HOSTILE_TEXTS, LifeConformance, promise, within
 
-__all__ = ["EFFECTS", "LAYERS", "REVIEW", "SECONDS", "STRENGTH", "VERDICT", "PolicyBase", "core_of"]
+__all__ = ["EFFECTS", "IMPORTABLE", "LAYERS", "REVIEW", "SECONDS", "STRENGTH", "VERDICT", "PolicyBase", "core_of"]
 
 REVIEW, VERDICT = "fairlead.Policy.review", "fairlead.Verdict"
 EFFECTS = {"allow", "revise", "ask", "deny"}
 LAYERS = {"app", "agent", "channel", "person"}
 STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
 """What beats what, as in the engine."""
+IMPORTABLE = "a class outside of functions"
+"""What another process needs to find it."""
 SECONDS = 5
 """`limits.review_seconds` of the default configuration."""
 
@@ -55,9 +57,13 @@ class PolicyBase(LifeConformance[Policy]):
         if name == "immediate":
             async with self.far_side(tmp_path):
                 return bool((await self.make_worker(tmp_path)).immediate)
-        if name == "a class outside of functions":
+        if name == IMPORTABLE:
             return "<locals>" not in type(self).__qualname__
         return await super().has(name, tmp_path)
+
+    def why_not(self, name: str) -> str:
+        """In words."""
+        return "this class stands inside a function" if name == IMPORTABLE else super().why_not(name)
 
     async def judge(self, policy: Policy, review: Review) -> tuple[Verdict, ...]:
         """The verdicts, which come in time, without an exception, and are well formed."""

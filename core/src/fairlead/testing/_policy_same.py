@@ -17,7 +17,7 @@ from attrs import evolve
 from fairlead._contracts import Policy
 from fairlead._message import Message, ToolCall, new_id
 from fairlead._work import Boundary, ModelRequest, Review, Verdict
-from fairlead.testing._policy_base import REVIEW, STRENGTH, PolicyBase, core_of
+from fairlead.testing._policy_base import IMPORTABLE, REVIEW, STRENGTH, PolicyBase, core_of
 from fairlead.testing._policy_reviews import of_any_arguments, of_anybody
 from fairlead.testing._worker_kit import needs, promise, same, within
 
@@ -150,7 +150,7 @@ class DecisionChecks(PolicyBase):
                     seen.append([core_of(await policy.review(review)) for review in await self.asked(policy)])
         same(seen[:1] * 3, seen, f"{ALIKE}, after a restart as well", REVIEW)
 
-    @needs("a class outside of functions")
+    @needs(IMPORTABLE)
     async def test_other_processes_decide_alike(self, tmp_path: Path) -> None:
         """Another process takes a session over: sets and hashes have another order there."""
         told = os.environ.get(CHILD)
