@@ -67,7 +67,7 @@ class Worker(ABC):
         """
 
     async def close(self) -> None:
-        """Let go of everything. Called once, also after failures, shielded from cancellation for 5 s."""
+        """Let go of everything. Called once, also after failures, shielded from cancellation for 5 s. Safe twice."""
 
     async def check(self) -> Sequence[Finding]:
         """Say for ``fairlead doctor`` how it is, at most 10 s. It must not raise for what it finds."""

@@ -293,11 +293,12 @@ class Verdict:
     """A policy's answer. No verdict at all is an abstention."""
 
     effect: Literal["allow", "revise", "ask", "deny"]
+    """``ask``, for an approval, only at ``tool_call``."""
     rule: str
-    """The name of the rule that decided, for people."""
+    """The name of the rule that decided, for people: one line of at most 200 characters."""
     layer: Literal["app", "agent", "channel", "person"] = "app"
     reason: str = ""
-    """Why, in words that may be shown to the sender and to the model."""
+    """Why, in words that may be shown to the sender and to the model; at most 4,000 characters."""
     revised: Message | ModelRequest | ToolCall | ToolResult | None = None
     """For ``revise``: the subject as it may pass."""
     policy: str = ""

@@ -18,7 +18,6 @@ from fairlead import (
     File,
     Message,
     ModelRequest,
-    Policy,
     Principal,
     Review,
     Settings,
@@ -29,7 +28,6 @@ from fairlead import (
     Verdict,
 )
 from fairlead.errors import ConfigError
-from fairlead.testing import PolicyConformance
 from fairlead.wire import build_validator
 from fairlead_rules import Rules
 from fairlead_rules.plugin import fairlead_policies
@@ -73,11 +71,6 @@ async def decide(review: Review, *rules: dict[str, Any]) -> list[str]:
 
 def rule(effect: str = "allow", *conditions: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": effect, "effect": effect, "actions": ["tool_call"], "conditions": list(conditions), **more}
-
-
-class TestRulesConformance(PolicyConformance):
-    async def make_worker(self, tmp_path: Path) -> Policy:
-        return make(*EXAMPLE)
 
 
 async def test_plugin_makes_one_policy_of_its_table() -> None:
