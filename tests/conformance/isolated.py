@@ -62,6 +62,10 @@ class Isolated:
     sequences = 3
     """Of the models of a memory: a process for each."""
     model_seconds = 8.0
+    shared = False
+    """A table is placed once, and its directory belongs to one process."""
+    entry_point = ""
+    """The kit would start a process of the host's, which has another directory."""
     stop_seconds = 5.0
     """A process that does not stop by itself is ended by force."""
 
