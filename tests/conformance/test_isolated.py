@@ -157,12 +157,14 @@ class Ruled:
     """The rules of its own tests."""
 
     more: tuple[Any, ...] = ()
+    table: str
 
     def settings(self, tmp_path: Path) -> Settings:
         return Settings("rules", {"rules": [*module_of("rules").RULES, *self.more]}, tmp_path)
 
     async def make_narrower(self, tmp_path: Path) -> Any:
         self.more = (module_of("rules").NARROWER,)
+        self.table += "-narrower"  # one process has the directory of a table
         try:
             return await self.make_worker(tmp_path)  # type: ignore[attr-defined]  # of the class that this is mixed into
         finally:
@@ -197,6 +199,8 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
     assert len(shown) == sum(reason == "" for places in PLACES.values() for reason in places.values())
 
 
+NOT_HERE = {"rules": ["test_other_processes_decide_alike"]}
+"""Checks that start another process with the class of their file; these classes have none."""
 FAULTS = [(name, check) for name, checks in BROKEN.items() for check in checks]
 
 
@@ -213,6 +217,11 @@ for _plugin, (_kind, _name, _more) in KITS.items():
     for _place, _reason in PLACES[_plugin].items():
         if not _reason:
             _made = isolated(
-                getattr(module_of(_plugin), _name), _kind, _plugin, _place, _more, broken=BROKEN.get(_plugin, ())
+                getattr(module_of(_plugin), _name),
+                _kind,
+                _plugin,
+                _place,
+                _more,
+                broken=[*BROKEN.get(_plugin, ()), *NOT_HERE.get(_plugin, ())],
             )
             globals()[_made.__name__] = _made
