@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 NOT_RUN = 5
+FRESH = (
+    DOCS / "tutorial" / "first-channel.md",
+    DOCS / "how-to" / "publish-a-plugin.md",
+    DOCS / "how-to" / "declare-versions.md",
+    DOCS / "how-to" / "run-on-asyncio.md",
+)
+"""Pages that make projects and install them: they are followed in an environment of their own, by test_tutorial.py."""
 LANGUAGES = {"console", "json", "python", "sh", "text", "toml"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -36,8 +36,11 @@ LOCAL_MODEL = "http://127.0.0.1:11434/v1"
 class Reader:
     """Reads one page, in a directory of its own, with nothing of this machine but the programs."""
 
-    def __init__(self, directory: Path) -> None:
+    limit = LIMIT
+
+    def __init__(self, directory: Path, programs: Path = Path(sys.executable).parent) -> None:
         self.directory = directory
+        self._programs = programs
         self._started: list[tuple[str, subprocess.Popen[str]]] = []
         self._variables: dict[str, str] = {}
         self._port = ""
@@ -55,7 +58,7 @@ class Reader:
         for _, process in self._started:
             process.send_signal(signal.SIGTERM)
         for command, process in self._started:
-            output, _ = process.communicate(timeout=LIMIT)
+            output, _ = process.communicate(timeout=self.limit)
             assert process.returncode == 0 or process.stdin, f"{command}\n{output}"
 
     # -- blocks
@@ -113,7 +116,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT,
+            timeout=self.limit,
             check=False,
         )
         assert expected == done.returncode, f"{block.place}: {command}\n{done.stdout}"
@@ -138,7 +141,7 @@ class Reader:
         )
         self._started.append((command, process))
         assert process.stdout is not None
-        said, wanted, end = "", self._here(shown), time.monotonic() + LIMIT
+        said, wanted, end = "", self._here(shown), time.monotonic() + self.limit
         while not pattern(wanted).search(said):
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))
             more = os.read(process.stdout.fileno(), 65536).decode() if ready else ""
@@ -146,9 +149,8 @@ class Reader:
             said += more
 
     def _environ(self) -> dict[str, str]:
-        programs = Path(sys.executable).parent
         return {
-            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PATH": f"{self._programs}:{os.environ['PATH']}",
             "HOME": str(self.directory),
             "LANG": "C.UTF-8",
             "USER": "ann",
