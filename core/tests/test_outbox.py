@@ -102,6 +102,15 @@ def test_media_that_the_channel_cannot_take_are_put_into_words() -> None:
     assert "look\n[a boat: https://example.org/a.png]\n[plan.pdf: this channel cannot show it]" == part.text
 
 
+def test_data_goes_as_it_is_only_to_who_names_it() -> None:
+    """A family of types is no word about values for programs."""
+    data = Data({"a": 1})
+    assert [(Text("look"), data)] == fitted((Text("look"), data), Capabilities(media=frozenset({"application/json"})))
+    for media in ({"application/*"}, set[str]()):
+        (((part,),)) = fitted((data,), Capabilities(media=frozenset(media)))
+        assert Text('{"a": 1}') == part
+
+
 def test_exact_type_and_family_of_media() -> None:
     """``image/png`` or ``image/*``; nothing else matches."""
     for media, sent in (({"image/png"}, True), ({"image/*"}, True), ({"image/jpeg"}, False), ({"*/*"}, False)):

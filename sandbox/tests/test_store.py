@@ -302,7 +302,7 @@ async def test_what_is_no_plugin_is_refused(quick: PluginStore, tmp_path: Path) 
     library = wheel(tmp_path, "acme-library", {"acme_library.py": ""})
     with pytest.raises(PluginLoadError, match=r"brings no plugin: it has no entry point in fairlead\.channels"):
         await quick.add(str(library))
-    with pytest.raises(PluginVersionError, match=r"needs version 2\.0 of the plugin API; this core offers 1\.0"):
+    with pytest.raises(PluginVersionError, match=r"needs version 2\.0 of the plugin API; this core offers 1\.1"):
         await quick.add(str(made(tmp_path, "acme-future", api="2.0")))
     with pytest.raises(PluginLoadError, match=r"fairlead-plugin\.json that is no manifest"):
         await quick.add(str(made(tmp_path, "acme-odd", hosts="everywhere")))

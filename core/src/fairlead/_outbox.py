@@ -10,7 +10,7 @@ from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._leaf import own_fault, said
-from fairlead._message import Data, Part, Text, sound
+from fairlead._message import Data, Text, sound
 from fairlead._work import Delivery, Delta, Draft, Outbound, Progress
 from fairlead.errors import JournalUnavailable, VersionConflict
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fairlead._contracts import Channel
-    from fairlead._message import Address, Principal
+    from fairlead._message import Address, Audio, File, Image, Part, Principal
     from fairlead._observers import Observers
     from fairlead._session import Session, Unsent
     from fairlead._work import Capabilities
@@ -192,7 +192,7 @@ def _checked(delivery: Any) -> Delivery:
 
 def fitted(parts: Sequence[Part], capabilities: Capabilities) -> list[tuple[Part, ...]]:
     """The parts as messages that the channel can take: long text split, media it cannot send put into words."""
-    media = [part for part in parts if not isinstance(part, Text | Data) and _takes(capabilities, part.media_type)]
+    media = [part for part in parts if not isinstance(part, Text) and _takes(capabilities, part)]
     words = [_in_words(part) for part in parts if part not in media]
     origin = parts[0].origin if parts else None
     texts = split_text("\n".join(words), capabilities.max_chars) if words else []
@@ -202,7 +202,10 @@ def fitted(parts: Sequence[Part], capabilities: Capabilities) -> list[tuple[Part
     return messages
 
 
-def _takes(capabilities: Capabilities, media_type: str) -> bool:
+def _takes(capabilities: Capabilities, part: Image | Audio | File | Data) -> bool:
+    if isinstance(part, Data):
+        return "application/json" in capabilities.media
+    media_type = part.media_type
     return media_type in capabilities.media or media_type.split("/", maxsplit=1)[0] + "/*" in capabilities.media
 
 

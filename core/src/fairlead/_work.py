@@ -106,7 +106,10 @@ class Capabilities:
     """A sent message can be replaced with `edit`."""
     threads: bool = False
     media: frozenset[str] = frozenset()
-    """Media types it can send, with ``image/*`` for a whole family; empty for text only."""
+    """Media types it can send, with ``image/*`` for a whole family; empty for text only.
+
+    ``application/json`` by name: it takes `Data` parts as they are, which are put into words for all others.
+    """
     idempotency: bool = False
     """`send` with an `Outbound.id` that was already sent has no second effect, so an ambiguous send may be repeated."""
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 import fairlead
+from fairlead import Data, ModelAnswer, Text
 from fairlead import events as ev
 from fairlead.config import Config, PluginConfig
 from fairlead.testing import CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
@@ -58,6 +59,19 @@ async def test_agent_that_uses_a_tool_answers_in_the_chat(tmp_path: Path) -> Non
     assert ("sent", f"4001:{shown['message_id']}") == (delivered.status, delivered.external_id)
     assert 1 == len(tool.calls)
     assert asked["message_id"] < shown["message_id"]
+
+
+async def test_button_that_an_agent_shows_is_pressed_and_answered(tmp_path: Path) -> None:
+    """The part goes through the core as it is; the press comes back as words of who pressed."""
+    choice = Data({"buttons": [[{"text": "Yes", "value": "yes, do it"}]]})
+    model = ScriptedProvider([ModelAnswer((Text("Shall I?"), choice)), "done"])
+    async with serve(tmp_path, model) as (telegram, _, seen):
+        telegram.say("please")
+        await seen.wait_for(ev.AnswerDelivered)
+        (shown,) = telegram.written()
+        telegram.press(shown)
+        await seen.wait_for(ev.AnswerDelivered, 2)
+    assert "yes, do it" == next(iter(reversed(model.requests[1].history))).text
 
 
 async def test_long_code_goes_on_in_the_next_message(tmp_path: Path) -> None:

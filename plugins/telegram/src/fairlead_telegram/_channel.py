@@ -43,7 +43,7 @@ class TelegramChannel(Channel):
             streaming=options.streaming,
             edits=True,
             threads=True,
-            media=frozenset({"application/*", "audio/*", "image/*", "text/*", "video/*"}),
+            media=frozenset({"application/json", "application/*", "audio/*", "image/*", "text/*", "video/*"}),
         )
         self._api: Api | None = None
         self._state: State | None = None

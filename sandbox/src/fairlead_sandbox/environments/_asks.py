@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from fairlead.errors import PluginLoadError, PluginVersionError, SchemaError
 from fairlead.hookspecs import API_VERSION, GROUPS
-from fairlead.plugins import Manifest
+from fairlead.plugins import Manifest, serves
 from fairlead.wire import check, loads, structure
 from fairlead_sandbox.environments._environment import Environment
 from fairlead_sandbox.environments._files import label_of, normal
@@ -142,7 +142,7 @@ def _read(distribution: Distribution, content: bytes) -> Manifest:
         raw = loads(content)
         wanted = raw.get("api") if isinstance(raw, dict) else None
         # Before all else: a later version of the manifest may have keys that this one does not know.
-        if isinstance(wanted, str) and not _is_offered(wanted):
+        if isinstance(wanted, str) and not serves(wanted):
             raise PluginVersionError(
                 f"{label} needs version {wanted} of the plugin API; this core offers {API_VERSION}",
                 next_step=f"pip install --upgrade fairlead-core, or choose another version of {label.split()[0]}",
@@ -152,11 +152,3 @@ def _read(distribution: Distribution, content: bytes) -> Manifest:
         return structure(raw, Manifest)
     except SchemaError as error:
         raise _fault(distribution, f"has a {_MANIFEST} that is no manifest: {error.problem}") from error
-
-
-def _is_offered(wanted: str) -> bool:
-    major, _, minor = wanted.partition(".")
-    ours = tuple(map(int, API_VERSION.split(".")))
-    if not (major.isdecimal() and minor.isdecimal() and len(wanted) < 10):  # noqa: PLR2004  # the schema has the better words for it
-        return True
-    return int(major) == ours[0] and int(minor) <= ours[1]
