@@ -199,8 +199,12 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
     assert len(shown) == sum(reason == "" for places in PLACES.values() for reason in places.values())
 
 
-NOT_HERE = {"rules": ["test_other_processes_decide_alike"]}
-"""Checks that start another process with the class of their file; these classes have none."""
+NOT_HERE = {
+    "rules": ["test_other_processes_decide_alike"],
+    "workbench": ["test_two_workers_live_side_by_side"],
+}
+"""Checks that start another process with the class of their file, which these have not; and that run one table twice at
+a time, whose directory belongs to one process."""
 FAULTS = [(name, check) for name, checks in BROKEN.items() for check in checks]
 
 
