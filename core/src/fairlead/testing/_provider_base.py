@@ -133,7 +133,9 @@ class ProviderKit(WorkerConformance[Provider]):
         able = False
         found: list[tuple[object, ModelAnswer]] = []
         async with self.opened(tmp_path) as worker:
-            request = evolve(await self.text_request(worker), tools=(ADD,) if fault in ("invalid arguments", "unknown tool") else ())
+            request = evolve(
+                await self.text_request(worker), tools=(ADD,) if fault in ("invalid arguments", "unknown tool") else ()
+            )
             able = await self.inject(fault)
             if able:
                 seen = await self.failure(worker, request, seconds)
