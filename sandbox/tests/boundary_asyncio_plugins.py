@@ -210,7 +210,7 @@ class Slate(Journal):
                 found = len(kept)
                 raise VersionConflict("another was first", session=session, expected=expected_version, found=found)
             keys = [event.key for event in events if isinstance(event, MessageAccepted) and event.key]
-            known = next((key for key in keys if key in self.keys), None)
+            known = next((key for place, key in enumerate(keys) if key in self.keys or key in keys[:place]), None)
             if known is not None:
                 raise DuplicateKey("it is known", session=session, key=known)
             self.kept[session] = [*kept, *events]

@@ -1,6 +1,6 @@
 """The conformance kits, through the boundary: each kind of worker keeps its promises from a process of its own.
 
-Each runs twice, with a plugin on trio and with one that is written for asyncio.
+Plugins that were written for this, on trio and on asyncio; ours go through the isolator in `tests/conformance`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import trio
 
-from fairlead import Channel, Memory, Policy, Provider, Tool, ToolSpec
+from fairlead import Channel, Memory, Policy, Provider, Tool
 from fairlead.testing import (
     ChannelConformance,
     MemoryConformance,
@@ -102,22 +102,6 @@ class TestAsyncioProvider(TestProvider):
     served, runtime = ASYNCIO, "asyncio"
 
 
-class TestClock(Remote, ToolConformance):
-    kind, served = "tools", "fairlead_clock.plugin"
-
-    async def make_worker(self, tmp_path: Path) -> Tool:
-        return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
-
-    async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
-        examples: dict[str, dict[str, Any]] = {
-            "now": {},
-            "weekday": {"date": "2027-03-01"},
-            "date_difference": {"start": "2027-01-01", "end": "2027-03-01"},
-            "add_days": {"date": "2027-03-01", "days": 10},
-        }
-        return examples[spec.name]
-
-
 class TestAsyncioTool(Remote, ToolConformance):
     kind, served, runtime = "tools", ASYNCIO, "asyncio"
 
@@ -125,39 +109,12 @@ class TestAsyncioTool(Remote, ToolConformance):
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
 
 
-class TestSqlite(Remote, MemoryConformance):
-    kind, served = "memories", "fairlead_sqlite.plugin"
-
-    async def make_worker(self, tmp_path: Path) -> Memory:
-        return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
-
-
 class TestAsyncioMemory(Remote, MemoryConformance):
     kind, served, runtime = "memories", ASYNCIO, "asyncio"
     durable = lasting = False
+    sequences = 3
 
     async def make_worker(self, tmp_path: Path) -> Memory:
-        return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
-
-
-RULES: list[dict[str, Any]] = [
-    {"name": "reading", "effect": "allow", "actions": ["tool_call"], "resources": ["read_*"]},
-    {"name": "short", "effect": "revise", "actions": ["model_request"], "revise": {"max_output_tokens": 100}},
-    {
-        "name": "no-hello",
-        "effect": "revise",
-        "actions": ["message_in", "message_out", "tool_result"],
-        "revise": {"redact": {"from": ["hello", "words"]}},
-    },
-    {"name": "admins", "effect": "ask", "actions": ["tool_call"], "layer": "person", "scope": {"role": "admin"}},
-]
-
-
-class TestRules(Remote, PolicyConformance):
-    kind, served = "policies", "fairlead_rules.plugin"
-    options: ClassVar[Mapping[str, Any]] = {"rules": RULES}
-
-    async def make_worker(self, tmp_path: Path) -> Policy:
         return await self.made(tmp_path)  # type: ignore[no-any-return]  # the kind says which
 
 

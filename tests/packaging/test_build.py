@@ -61,9 +61,13 @@ def test_wheel_from_sdist_equals_wheel_from_checkout(distribution: str, wheelhou
 
 @rooms
 def test_wheel_holds_the_package_and_nothing_else(room: Path, wheelhouse: Path) -> None:
-    """Every file under src, `py.typed` and manifest among them; no tests, no build files."""
+    """Every file under src, `py.typed` and manifest among them; no tests, no build files.
+
+    The core brings the schemas, and its plugin for pytest as a module of its own.
+    """
     distribution = OURS[1 + ROOMS.index(room)]
-    extra = {f"fairlead/schemas/{path.name}" for path in (ROOT / "schemas").iterdir()} if room.name == "core" else set()
+    schemas = {f"fairlead/schemas/{path.name}" for path in (ROOT / "schemas").iterdir()}
+    extra = {*schemas, "fairlead_pytest.py"} if room.name == "core" else set()
     found = {name for name in contents(find_wheel(wheelhouse, distribution)) if ".dist-info/" not in name}
     assert {*code_of(room), *extra} == found
 

@@ -67,7 +67,8 @@ def declared_plugins() -> dict[str, str]:
     for room in ROOMS:
         project = tomllib.loads((room / "pyproject.toml").read_text("utf-8"))["project"]
         for group, points in project.get("entry-points", {}).items():
-            found |= {f"{group}:{name}": project["name"] for name in points}
+            if group.startswith("fairlead."):
+                found |= {f"{group}:{name}": project["name"] for name in points}
     return found
 
 

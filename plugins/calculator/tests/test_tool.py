@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from fairlead import Settings, Tool, ToolCall, ToolSpec
+from fairlead import Settings, ToolCall
 from fairlead.errors import ToolError
-from fairlead.testing import FakeToolContext, ToolConformance
+from fairlead.testing import FakeToolContext
 from fairlead_calculator import Calculator
 from fairlead_calculator.plugin import fairlead_tools
-
-
-class TestCalculatorConformance(ToolConformance):
-    async def make_worker(self, tmp_path: Path) -> Tool:
-        return Calculator()
-
-    async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
-        return {"expression": "17 * 23"}
 
 
 async def test_call_gives_the_value_as_text() -> None:

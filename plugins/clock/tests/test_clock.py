@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead import Settings, Tool, ToolCall, ToolSpec
+from fairlead import Settings, ToolCall
 from fairlead.errors import ToolError
-from fairlead.testing import FakeToolContext, ToolConformance
+from fairlead.testing import FakeToolContext
 from fairlead_clock import Clock
 from fairlead_clock._dates import parse_date, parse_timezone
 from fairlead_clock.plugin import fairlead_tools
@@ -32,14 +30,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 async def ask(tool: str, *, timezone: str = "UTC", **arguments: Any) -> object:
     return await Clock(timezone).call(ToolCall("1", tool, arguments), FakeToolContext(clock=lambda: MOMENT))
-
-
-class TestClockConformance(ToolConformance):
-    async def make_worker(self, tmp_path: Path) -> Tool:
-        return Clock()
-
-    async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
-        return EXAMPLES[spec.name]
 
 
 @pytest.mark.parametrize(

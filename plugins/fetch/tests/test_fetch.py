@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 import fairlead_fetch
 from fairlead import File, Settings, Text, Tool, ToolCall, ToolResult, ToolSpec
 from fairlead.errors import ToolError
-from fairlead.testing import FakeToolContext, ToolConformance
+from fairlead.testing import FakeToolContext
 from fairlead.wire import check, structure
 from fairlead_fetch import Fetch
 from fairlead_fetch.plugin import fairlead_tools
@@ -41,21 +40,6 @@ async def failure(url: str, **more: Any) -> str:
     with pytest.raises(ToolError) as caught:
         await fetch(url, **more)
     return str(caught.value)
-
-
-class TestFetchConformance(ToolConformance):
-    @asynccontextmanager
-    async def far_side(self, tmp_path: Path) -> AsyncIterator[None]:
-        with pytest.MonkeyPatch.context() as patch, running() as side:
-            patch.setenv("FAIRLEAD_EGRESS", f"http://127.0.0.1:{side.port}")
-            side.pages[f"{SITE}/"] = Reply(b"<p>Welcome")
-            yield
-
-    async def make_worker(self, tmp_path: Path) -> Tool:
-        return Fetch()
-
-    async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
-        return {"url": f"{SITE}/"}
 
 
 def test_manifest_has_the_specs_of_the_code() -> None:

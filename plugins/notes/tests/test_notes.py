@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from fairlead import Principal, Tool, ToolCall, ToolSpec
+from fairlead import ToolCall
 from fairlead.errors import ToolError
 from fairlead.memory import Note, Recall
-from fairlead.testing import FakeToolContext, ToolConformance
+from fairlead.testing import FakeToolContext
 from fairlead_notes import Notes
 
 MOMENT = 1_803_859_200.0
@@ -41,17 +40,6 @@ class BoundRecall(Recall):
     async def erase(self, scope: str, note: str | None = None) -> int:
         assert note, "the tool must never ask to erase a whole scope"
         return 0 if self.notes.pop(note, None) is None else 1
-
-
-class TestNotesConformance(ToolConformance):
-    async def make_worker(self, tmp_path: Path) -> Tool:
-        return Notes()
-
-    async def example(self, spec: ToolSpec) -> Mapping[str, Any]:
-        return EXAMPLES[spec.name]
-
-    async def context(self, spec: ToolSpec) -> FakeToolContext:
-        return FakeToolContext(principal=Principal("kit:alice"), recall=BoundRecall())
 
 
 async def use(

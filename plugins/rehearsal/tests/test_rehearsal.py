@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 import fairlead
 from fairlead import (
     Message,
     ModelAnswer,
     ModelRequest,
-    Provider,
     Settings,
     Text,
     ToolCall,
@@ -23,7 +20,7 @@ from fairlead import (
     ToolSpec,
 )
 from fairlead.errors import ContentRefused, UnknownModel
-from fairlead.testing import Deltas, ProviderConformance
+from fairlead.testing import Deltas
 from fairlead_rehearsal import Rehearsal
 from fairlead_rehearsal.plugin import fairlead_providers
 
@@ -38,15 +35,6 @@ def tool(name: str, *arguments: str, description: str = "A tool.", kind: str = "
 
 CALCULATE, WEEKDAY = tool("calculate", "expression"), tool("weekday", "date")
 TOOLS = (CALCULATE, WEEKDAY, tool("remember", "text"), tool("recall", "query"), tool("add_days", "date", "days"))
-
-
-class TestRehearsalConformance(ProviderConformance):
-    async def make_worker(self, tmp_path: Path) -> Provider:
-        return Rehearsal()
-
-    async def tool_request(self, worker: Provider) -> ModelRequest:
-        tools = (await super().tool_request(worker)).tools
-        return evolve(await self.text_request(worker, 'use add {"a": 2, "b": 3}'), tools=tools)
 
 
 async def generate(

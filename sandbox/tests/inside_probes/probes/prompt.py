@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +34,7 @@ class Prompt(Tool):
             case "spin":
                 await context.progress("spins")
                 while True:
-                    time.sleep(0.01)  # noqa: ASYNC251  # real time: it hangs, that is the probe
+                    pass
             case "wait":
                 await _Waits()
             case "recall":
