@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +12,8 @@ from typing import Literal
 
 import pytest
 import trio
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 import fairlead
 from fairlead import App
@@ -60,9 +61,18 @@ class Sleeper(Tool):
 def fairlead_tools(settings):
     return [Sleeper()]
 """
-SEEDS = range(int(os.environ.get("FAIRLEAD_SEEDS", "1")))
-"""A sample; `FAIRLEAD_SEEDS=20 uv run tox -e tests -- tests/sandbox/test_cancellation.py` is the long proof."""
+EXAMPLES = int(os.environ.get("FAIRLEAD_EXAMPLES", "2"))
+"""A sample; `FAIRLEAD_EXAMPLES=20 uv run tox -e tests -- tests/sandbox/test_cancellation.py` is the long proof."""
 WAYS = ("politely", "stubbornly", "blocking", "child")
+SESSIONS = st.sampled_from(("s0", "s1", "s2"))
+MOMENTS = st.one_of(st.just(0.0), *(st.floats(0.0, most) for most in (0.01, 0.05, 0.3, 0.6)))
+"""Seconds: before it begins, while it is handed over, while it runs, while it is being ended."""
+at_random = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to make a failure shorter would take hours
+    suppress_health_check=(HealthCheck.function_scoped_fixture, HealthCheck.too_slow),
+)
 
 
 @pytest.fixture(scope="module", params=["container", "process"])
@@ -96,17 +106,17 @@ async def call(app: App, session: str, how: str, seconds: float) -> str:
     return (await app.ask(json.dumps(order), session=session)).text
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cancelled_calls_leave_nothing(config: Config, seed: int) -> None:
+@at_random
+@given(plan=st.lists(st.tuples(SESSIONS, st.sampled_from(WAYS), MOMENTS), min_size=20, max_size=20))
+def test_cancelled_calls_leave_nothing(config: Config, plan: list[tuple[str, str, float]]) -> None:
     """Twenty of them in one app, in three sessions, each at its own moment; the next call works."""
-    chance = random.Random(seed)  # noqa: S311  # moments, not secrets
 
     async def main() -> None:
         async with opened(config) as app:
             assert ": slept" == await call(app, "warm", "politely", 0.0)
-            for number in range(20):
-                with trio.move_on_after(chance.choice((0.0, 0.01, 0.05, 0.3, 0.6)) * chance.random()):
-                    await call(app, f"s{number % 3}", chance.choice(WAYS), 20.0)
+            for session, how, moment in plan:
+                with trio.move_on_after(moment):
+                    await call(app, session, how, 20.0)
             for session in ("s0", "s1", "s2", "warm"):
                 assert ": slept" == await call(app, session, "politely", 0.0)
 
@@ -115,18 +125,18 @@ def test_cancelled_calls_leave_nothing(config: Config, seed: int) -> None:
     assert {} == Belongings.now(config.data_dir).more_than(before)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cancelled_apps_leave_nothing(config: Config, seed: int) -> None:
+@at_random
+@given(plan=st.lists(st.tuples(st.sampled_from(WAYS), st.floats(0.0, 1.2)), min_size=10, max_size=10))
+def test_cancelled_apps_leave_nothing(config: Config, plan: list[tuple[str, float]]) -> None:
     """While they open, while they call, while they close."""
-    chance = random.Random(seed)  # noqa: S311  # moments, not secrets
 
-    async def main(moment: float) -> None:
+    async def main(how: str, moment: float) -> None:
         with trio.move_on_after(moment):
             async with opened(config) as app:
-                await call(app, "s", chance.choice(WAYS), 20.0)
+                await call(app, "s", how, 20.0)
 
-    trio.run(main, 1.0)
+    trio.run(main, "politely", 1.0)
     before = Belongings.now(config.data_dir)
-    for _ in range(10):
-        trio.run(main, chance.random() * 1.2)
+    for how, moment in plan:
+        trio.run(main, how, moment)
     assert {} == Belongings.now(config.data_dir).more_than(before)
