@@ -440,5 +440,7 @@ def test_who_may_talk_is_asked_also_where_a_file_has_rules_of_its_own(write: Wri
     """A table [policies.rules] is no word about strangers; only the policy's own table switches it off."""
     rules = TEN_LINES + "\n[policies.rules]\nrules = []\n"
     assert ["rules", "contacts"] == names(config.load(write(rules), environ={"MY_KEY": KEY}), "policies")
+    contacts = TEN_LINES + '\n[policies.contacts]\nmode = "allow"\n'
+    assert ["contacts", "rules"] == names(config.load(write(contacts), environ={"MY_KEY": KEY}), "policies")
     off = rules + "\n[policies.contacts]\nenabled = false\n"
     assert ["rules"] == names(config.load(write(off), environ={"MY_KEY": KEY}), "policies")

@@ -170,8 +170,9 @@ class _Reading:
         tables: dict[str, dict[str, Any]] = self._document.get(kind, {})
         enabled = [self._plugin(kind, name, table) for name, table in tables.items() if table.get("enabled", True)]
         spare = [plugin for plugin in default_plugins(kind, self._environ) if plugin.name not in tables]
-        # Who may talk is asked also where a file has rules of its own: only its own table switches that off.
-        return [*enabled, *(plugin for plugin in spare if not enabled or plugin.name == CONTACTS)]
+        # Who may talk is one question and what may be done another: a table for one leaves the other as it was.
+        named = any(plugin.name != CONTACTS for plugin in enabled)
+        return [*enabled, *(plugin for plugin in spare if not named or plugin.name == CONTACTS)]
 
     def _plugin(self, kind: Kind, name: str, table: Mapping[str, Any]) -> PluginConfig:
         options = {
