@@ -408,7 +408,7 @@ def test_without_trio_the_error_says_so() -> None:
         async with fairlead.open():
             raise AssertionError("it opened")
 
-    with pytest.raises(RuntimeError, match=r"runs on trio.*trio\.run\(main\).*From asyncio"):
+    with pytest.raises(RuntimeError, match=r"runs on trio.*trio\.run\(main\).*start_async"):
         main().send(None)
 
 

@@ -59,7 +59,7 @@ def fairlead_tools(settings: Settings) -> Sequence[Tool]:
 """
 HEAD = """\
 Metadata-Version: 2.4
-Name: acme-dice
+Name: acme-cubes
 Version: 1.0
 Summary: Dice.
 License-Expression: MIT
@@ -68,7 +68,7 @@ Description-Content-Type: text/markdown
 
 Settings: token and sides.
 """
-INFO = "acme_dice-1.0.dist-info"
+INFO = "acme_cubes-1.0.dist-info"
 
 
 @pytest.fixture(autouse=True)
@@ -81,16 +81,20 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write_wheel(path: Path, **changes: str) -> Path:
     """A wheel by hand. Changes: the text of a file, `__` standing for `/`; empty for a file that is left out."""
     files = {
-        "acme_dice/__init__.py": "",
-        "acme_dice/py.typed": " ",
-        "acme_dice/plugin.py": CODE,
-        "acme_dice/fairlead-plugin.json": json.dumps(MANIFEST),
+        "acme_cubes/__init__.py": "",
+        "acme_cubes/py.typed": " ",
+        "acme_cubes/plugin.py": CODE,
+        "acme_cubes/fairlead-plugin.json": json.dumps(MANIFEST),
         f"{INFO}/METADATA": HEAD,
         f"{INFO}/licenses/LICENSE": "MIT",
         f"{INFO}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{INFO}/entry_points.txt": "[fairlead.tools]\ndice = acme_dice.plugin\n",
+        f"{INFO}/entry_points.txt": "[fairlead.tools]\ndice = acme_cubes.plugin\n",
     }
-    names = {"code": "acme_dice/plugin.py", "manifest": "acme_dice/fairlead-plugin.json", "typed": "acme_dice/py.typed"}
+    names = {
+        "code": "acme_cubes/plugin.py",
+        "manifest": "acme_cubes/fairlead-plugin.json",
+        "typed": "acme_cubes/py.typed",
+    }
     names |= {"head": f"{INFO}/METADATA", "points": f"{INFO}/entry_points.txt", "license": f"{INFO}/licenses/LICENSE"}
     files |= {names[key]: text for key, text in changes.items()}
     files = {name: text for name, text in files.items() if text or name.endswith("__init__.py")}
@@ -105,7 +109,7 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[i
     """Code, what it found, and what it said beside that."""
     with pytest.raises(SystemExit) as done:
         main(["check", *map(str, arguments), "--json"])
-    assert "acme_dice" not in sys.modules
+    assert "acme_cubes" not in sys.modules
     assert "fairlead_my_dice" not in sys.modules
     out, err = capsys.readouterr()
     return int(done.value.code or 0), json.loads(out), err
@@ -125,22 +129,22 @@ def settings(**properties: Any) -> str:
 
 def test_wheel_in_order_keeps_every_rule_on_its_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without running it no tier is reached, and what was not looked at is told."""
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl")
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl")
     code, found, _ = check(capsys, wheel, "--static")
     assert {} == broken(found)
     assert KEPT == {each["rule"] for each in found["rules"] if each["ok"]}
     assert (1, "", ["loads"]) == (code, found["tier"], found["missing"])
-    assert "acme-dice 1.0" == found["plugin"]
+    assert "acme-cubes 1.0" == found["plugin"]
     assert ["tools/dice"] == found["plugins"]
 
 
 @pytest.mark.parametrize(
     ("rule", "changes", "words"),
     [
-        ("entry-point", {"points": "[console_scripts]\ndice = acme_dice:main\n"}, "it has none"),
+        ("entry-point", {"points": "[console_scripts]\ndice = acme_cubes:main\n"}, "it has none"),
         ("entry-point", {"points": "[fairlead.tools]\ndice = json\n"}, "json"),
         ("manifest", {"manifest": ""}, "it has no fairlead-plugin.json"),
-        ("manifest", {"manifest": "{"}, "acme_dice/fairlead-plugin.json"),
+        ("manifest", {"manifest": "{"}, "acme_cubes/fairlead-plugin.json"),
         ("manifest", {"manifest": manifest(galaxy="all")}, "'galaxy' was unexpected"),
         ("api", {"manifest": manifest(api="2.0")}, "it needs version 2.0 of the plugin API; this core offers"),
         ("api", {"manifest": manifest(api=">=1.0,<1.1")}, "it needs version >=1.0,<1.1"),
@@ -154,7 +158,7 @@ def test_wheel_in_order_keeps_every_rule_on_its_form(tmp_path: Path, capsys: pyt
         ("public-names", {"code": "from fairlead._turn import Turn\n"}, "plugin.py:1 imports fairlead._turn.Turn"),
         ("public-names", {"code": "def f() -> None:\n    import fairlead.testing._fakes\n"}, "plugin.py:2 imports"),
         ("public-names", {"code": "def ("}, "is no Python"),
-        ("typed", {"typed": ""}, "acme_dice has no py.typed"),
+        ("typed", {"typed": ""}, "acme_cubes has no py.typed"),
         ("typed", {"code": "def f(x):\n    return x\n"}, "plugin.py:1 f() lacks the type of x"),
         ("loop", {"code": "import asyncio\n"}, "plugin.py:1 imports asyncio, and its runtime is trio"),
         ("loop", {"manifest": manifest(runtime="asyncio")}, "imports trio, and its runtime is asyncio"),
@@ -177,7 +181,7 @@ def test_rule_finds_what_breaks_it(
     rule: str, changes: dict[str, str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is told with its place, and the next step is named."""
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", **changes)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", **changes)
     code, found, _ = check(capsys, wheel, "--static")
     assert words in broken(found).get(rule, ""), broken(found)
     assert 1 == code
@@ -187,7 +191,7 @@ def test_rule_finds_what_breaks_it(
 def test_blocking_is_no_fault_where_it_waits_in_a_thread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A function inside is not called there."""
     code = "import time\nasync def f() -> None:\n    def g() -> None:\n        time.sleep(1)\n"
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
     assert "loop" not in broken(check(capsys, wheel, "--static")[1])
 
 
@@ -221,7 +225,7 @@ def test_what_cannot_be_checked_is_refused(
 
 def test_wheel_is_loaded_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wheel has no tests, so that its tier is bronze at most."""
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl")
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl")
     code, found, _ = check(capsys, wheel, "--yes")
     assert (0, "bronze") == (code, found["tier"])
     assert ["kit", "tests"] == found["missing"]
@@ -241,7 +245,7 @@ def test_plugin_that_does_not_load_has_no_tier(
     code: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever it does, it does to its own process."""
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
     exit_code, found, _ = check(capsys, wheel, "--yes")
     assert (1, "") == (exit_code, found["tier"])
     assert words in next(each["seen"] for each in found["rules"] if each["rule"] == "loads")
@@ -252,7 +256,7 @@ def test_what_a_stranger_leaves_behind_is_ended(tmp_path: Path, capsys: pytest.C
     mark = tmp_path / "pid"
     start = "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
     code = f"import subprocess, sys, pathlib\n{start}\npathlib.Path({str(mark)!r}).write_text(str(p.pid))\n{CODE}"
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
     assert "bronze" == check(capsys, wheel, "--yes")[1]["tier"]
     status = Path("/proc", mark.read_text(), "status")
     assert not status.exists() or "Z (zombie)" in status.read_text()
@@ -262,7 +266,7 @@ def test_check_that_is_told_to_end_takes_what_it_runs_with_it(tmp_path: Path) ->
     """SIGTERM ends the plugin's process as well."""
     mark = tmp_path / "pid"
     code = f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(600)\n"
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
     command = [sys.executable, "-m", "fairlead_cli", "check", str(wheel), "--yes"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 30
@@ -280,7 +284,7 @@ def test_stranger_gets_no_secrets_of_this_environment(
     """Variables with keys stay here, and so does the home."""
     monkeypatch.setenv("OPENAI_API_KEY", "sesame")
     code = "import os\nraise SystemExit(f\"{'sesame' in str(os.environ)} {os.environ['HOME']}\")\n"
-    wheel = write_wheel(tmp_path / "acme_dice-1.0-py3-none-any.whl", code=code)
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
     _, found, _ = check(capsys, wheel, "--yes")
     seen = next(each["seen"] for each in found["rules"] if each["rule"] == "loads")
     home = Path(seen.partition("SystemExit: False ")[2].split()[0])

@@ -46,13 +46,13 @@ side = 6
 @pytest.fixture(autouse=True)
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin on the path that must not be imported."""
-    package, info = tmp_path / "site" / "acme_dice", tmp_path / "site" / "acme_dice-1.0.dist-info"
+    package, info = tmp_path / "site" / "acme_cubes", tmp_path / "site" / "acme_cubes-1.0.dist-info"
     package.mkdir(parents=True)
     info.mkdir()
     (package / "__init__.py").write_text("raise AssertionError('it was imported')\n")
     (package / "fairlead-plugin.json").write_text(json.dumps(MANIFEST))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-dice\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[fairlead.tools]\ndice = acme_dice.plugin\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-cubes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fairlead.tools]\ndice = acme_cubes.plugin\n")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FAIRLEAD_DATA", str(tmp_path / "data"))
@@ -67,7 +67,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as done:
         main(arguments)
-    assert "acme_dice" not in sys.modules
+    assert "acme_cubes" not in sys.modules
     return int(done.value.code or 0), *capsys.readouterr()
 
 
@@ -77,7 +77,7 @@ def test_everything_in_the_metadata_is_shown(capsys: pytest.CaptureFixture[str])
     assert 0 == code
     expected = [
         "tools/dice",
-        "distribution: acme-dice 1.0",
+        "distribution: acme-cubes 1.0",
         "plugin API: >=1.0,<1.9",
         "runtime: asyncio",
         "isolation: process or stronger",
@@ -102,7 +102,7 @@ def test_everything_in_the_metadata_is_json_too(capsys: pytest.CaptureFixture[st
 
 
 def manifest(tmp_path: Path, **changes: Any) -> None:
-    file = tmp_path / "site" / "acme_dice" / "fairlead-plugin.json"
+    file = tmp_path / "site" / "acme_cubes" / "fairlead-plugin.json"
     file.write_text(json.dumps({**MANIFEST, "runtime": "trio", **changes}))
 
 
@@ -138,9 +138,9 @@ def test_doctor_warns_of_deprecated_plugins(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "fairlead.toml").write_text("[tools.dice]\nsides = true\n")
     _, out, _ = call(capsys, "doctor", "--json")
     warning = next(each for each in json.loads(out)["warnings"] if each["subject"] == "tools/dice")
-    assert "acme-dice 1.0 is deprecated" in warning["detail"]
+    assert "acme-cubes 1.0 is deprecated" in warning["detail"]
     _, out, _ = call(capsys, "doctor")
-    assert "see  tools/dice: acme-dice 1.0 is deprecated" in out
+    assert "see  tools/dice: acme-cubes 1.0 is deprecated" in out
 
 
 @pytest.mark.parametrize(("profile", "count"), [("development", 0), ("production", 1)])
