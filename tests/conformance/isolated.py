@@ -11,7 +11,6 @@ import itertools
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from fairlead.types import Isolation
 
 from ..workspace import ROOT
 
-__all__ = ["ALL", "Isolated", "home", "isolated", "module_of", "still_breaks"]
+__all__ = ["ALL", "Isolated", "home", "isolated", "module_of"]
 
 ALL = os.environ.get("FAIRLEAD_CONFORMANCE") == "all"
 """Every check; without it a sample, a few of each class."""
@@ -119,27 +118,18 @@ def isolated(
     place: str,
     more: type[Any] = object,
     *,
-    broken: Iterable[str] = (),
+    left_out: Iterable[str] = (),
     sample: int = 14,
 ) -> type[Any]:
     """The class for one plugin at one level; without `ALL` with one of `sample` of its checks.
 
-    `broken`: checks that are known to fail there; they are tried by themselves.
+    `left_out`: checks that cannot be made there.
     """
     name = f"Test{plugin.capitalize()}In{place.capitalize()}"
     bases = tuple(base for base in (more, Isolated, kit) if base is not object)
     made = type(name, bases, {"kind": kind, "plugin": plugin, "place": place, "__module__": __name__, "__doc__": place})
     checks = sorted(check for check in dir(kit) if check.startswith("test_"))
     for number, check in enumerate(checks):
-        if check in broken or (not ALL and (number + len(plugin)) % sample):
+        if check in left_out or (not ALL and (number + len(plugin)) % sample):
             setattr(made, check, None)  # not collected: a part of the whole, and no test that was skipped
     return made
-
-
-async def still_breaks(kit: type[Any], made: type[Any], check: str, tmp_path: Path) -> bool:
-    """Whether a check that is known to fail there still does, with the words of the contract."""
-    try:
-        await getattr(kit, check)(made(), tmp_path)
-    except Exception as error:  # noqa: BLE001  # of groups too
-        return "broken promise" in "".join(traceback.format_exception(error))
-    return False

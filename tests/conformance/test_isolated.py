@@ -23,7 +23,7 @@ from fairlead_sandbox.process import look_at_machine
 
 from ..sandbox.hosted import missing, require_engine
 from ..workspace import ROOT
-from .isolated import ALL, home, isolated, module_of, still_breaks
+from .isolated import home, isolated, module_of
 
 TERMINAL = "it reads and writes the terminal of the host, which no other process has"
 CHANNEL = (
@@ -60,21 +60,6 @@ PLACES: dict[str, dict[str, str]] = {
     "workbench": TOOL,
 }
 """Of each plugin and level: empty where its kit runs there, else why it does not."""
-
-
-WAY_OUT = (
-    "the way out answers 502 where the server cannot be reached, and the provider takes that for the server's word"
-)
-STALLED = "the way out notices a client that has gone only when the server says something (plain http, as here)"
-BROKEN: dict[str, dict[str, str]] = {
-    name: {
-        "test_connection_that_is_reset_has_failed": WAY_OUT,
-        "test_server_that_is_away_has_failed": WAY_OUT,
-        "test_cancelled_request_hangs_up": STALLED,
-    }
-    for name in ("anthropic", "openai")
-}
-"""Promises that are known to be broken there, with the reason. Each is a fault to mend."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -205,16 +190,6 @@ NOT_HERE = {
 }
 """Checks that start another process with the class of their file, which these have not; and that run one table twice at
 a time, whose directory belongs to one process."""
-FAULTS = [(name, check) for name, checks in BROKEN.items() for check in checks]
-
-
-@pytest.mark.parametrize(("name", "check"), FAULTS if ALL else FAULTS[:1])
-async def test_known_fault_is_still_there(name: str, check: str, tmp_path: Path) -> None:
-    """What is mended is taken out of `BROKEN`, and is a check like the others from then on."""
-    kind, kit, more = KITS[name]
-    plain = getattr(module_of(name), kit)
-    made = isolated(plain, kind, name, "process", more)
-    assert await still_breaks(plain, made, check, tmp_path), f"{name} keeps {check} now: take it out of BROKEN"
 
 
 for _plugin, (_kind, _name, _more) in KITS.items():
@@ -226,6 +201,6 @@ for _plugin, (_kind, _name, _more) in KITS.items():
                 _plugin,
                 _place,
                 _more,
-                broken=[*BROKEN.get(_plugin, ()), *NOT_HERE.get(_plugin, ())],
+                left_out=NOT_HERE.get(_plugin, ()),
             )
             globals()[_made.__name__] = _made

@@ -14,6 +14,7 @@ from fairlead.errors import (
     AuthenticationFailed,
     BadRequest,
     BillingFailed,
+    ConnectionFailed,
     ContentRefused,
     ContextOverflow,
     Overloaded,
@@ -40,6 +41,8 @@ STATUS = {
     "overloaded_error": 529,
 }
 """The status that an error has when it comes inside a stream."""
+NO_SERVER = ("unreachable", "broken")
+"""What the way out of an isolated plugin says where the server gave no answer: it is no word of the server's."""
 BILLING = {
     "contract_spend_limit_reached",
     "enforced_spend_limit_reached",
@@ -68,6 +71,10 @@ LIMIT = re.compile(r"> (\d+)|context length is (\d+)|context size \((\d+)")
 
 def refusal(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """The error for a reply with a status of 300 or more."""
+    if headers.get("fairlead-egress") in NO_SERVER:
+        said = body.decode("utf-8", "replace").strip()[:MAX_TEXT]
+        step = f"check that the server runs and that base_url is right: {asked.host}"
+        return ConnectionFailed(asked.words(f"no connection: {clean(said)}"), next_step=step, **asked.fields())
     return _classify(asked, status, _error_object(body), headers)
 
 

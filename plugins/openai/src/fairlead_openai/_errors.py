@@ -15,6 +15,7 @@ from fairlead.errors import (
     AuthenticationFailed,
     BadRequest,
     BillingFailed,
+    ConnectionFailed,
     ContentRefused,
     ContextOverflow,
     Overloaded,
@@ -42,6 +43,8 @@ BUSY = {
     "unavailable_error",
 }
 
+NO_SERVER = ("unreachable", "broken")
+"""What the way out of an isolated plugin says where the server gave no answer: it is no word of the server's."""
 HTTP_ERRORS = range(400, 600)
 MALFORMED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 NEXT_STEPS: dict[type[ProviderError], str] = {
@@ -66,6 +69,10 @@ LIMIT = re.compile(
 
 def refusal(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """The error for a reply with a status of 300 or more."""
+    if headers.get("fairlead-egress") in NO_SERVER:
+        said = body.decode("utf-8", "replace").strip()[:MAX_TEXT]
+        step = f"check that the server runs and that base_url is right: {asked.host}"
+        return ConnectionFailed(asked.words(f"no connection: {clean(said)}"), next_step=step, **asked.fields())
     error = _error_object(body)
     return _classify(asked, status, error, _codes(error), headers)
 

@@ -24,7 +24,7 @@ class EgressLimits:
     """For all addresses of a name together, and again for the TLS handshake of the host."""
     idle_seconds: float = 300.0
     """Without a byte in either direction. Long, for a model may think and a poll may wait."""
-    half_open_seconds: float = 30.0
+    half_open_seconds: float = 5.0
     """The same, once the guest has closed its side of a plain request."""
     placed_body_bytes: int = 262_144
     """The longest body in which secrets are placed; a longer one goes out as it is."""
