@@ -40,6 +40,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "providers.croupier": HOST,
     "tools.dice": HOST,
     "policies.curfew": {**HOST, "people": ["pager:mallory"], "tools": ["roll"], "most": 10},
+    "policies.contacts": {"enabled": False},  # who pages is known here
 }
 MODELS = {"default": "croupier/script"}
 LIST = """
