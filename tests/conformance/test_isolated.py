@@ -5,17 +5,19 @@ A sample in each run; everything with ``FAIRLEAD_CONFORMANCE=all pytest tests/co
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import pytest
 import trio
 
-from fairlead import Settings, ToolCall, ToolSpec
+from fairlead import Secret, Settings, ToolCall, ToolSpec
 from fairlead._message import new_id
 from fairlead.testing import FakeToolContext
 from fairlead.types import Isolation
@@ -26,11 +28,12 @@ from ..workspace import ROOT
 from .isolated import home, isolated, module_of
 
 TERMINAL = "it reads and writes the terminal of the host, which no other process has"
-CHANNEL = (
-    "not tried: the far side of its kit is made for a worker of this process. Channels keep the kit from a process of"
-    " their own in sandbox/tests/test_remote_kits.py, and a real one in tests/sandbox/test_chat.py"
+RAW = "its password goes through a stream that is no HTTP, where the host cannot place it: it runs in the host"
+PACES = "there it keeps the paces of Telegram, for which the kit has no time; its test_app.py runs it there"
+    "there it keeps Telegram's paces, for which the kit has no time; plugins/telegram/tests/test_app.py runs it there"
 )
-CONTACTS = "not tried: its kit and its channel commands share one object of this process"
+LISTENS = "not tried: the far side of its kit posts to a port of this process; tests/stranger reaches a listener inside"
+CONTACTS = "its file is shared with `fairlead contacts`, which is a program of the host"
 NO_TOOLS = "no kit but that of tools is made for containers: the others hold connections, files and sessions for long"
 GVISOR = "the same sandboxes as `container`, under another runtime; tests/sandbox/test_isolation.py runs a tool there"
 
@@ -46,17 +49,17 @@ PLACES: dict[str, dict[str, str]] = {
     "cli": only_process(TERMINAL),
     "clock": TOOL,
     "contacts": only_process(CONTACTS),
-    "email": only_process(CHANNEL),
+    "email": only_process(RAW),
     "fetch": TOOL,
-    "irc": only_process(CHANNEL),
-    "matrix": only_process(CHANNEL),
+    "irc": only_process(RAW),
+    "matrix": only_process(),
     "notes": TOOL,
     "openai": only_process(),
     "rehearsal": only_process(),
     "rules": only_process(),
     "sqlite": only_process(),
-    "telegram": only_process(CHANNEL),
-    "webhook": only_process(CHANNEL),
+    "telegram": only_process(PACES),
+    "webhook": only_process(LISTENS),
     "workbench": TOOL,
 }
 """Of each plugin and level: empty where its kit runs there, else why it does not."""
@@ -156,11 +159,31 @@ class Ruled:
             self.more = ()
 
 
+synapse = importlib.import_module("plugins.matrix.tests.conftest").synapse
+
+
+class Rooms:
+    """The homeserver is granted; the password is a handle, which the host places."""
+
+    relay: Any
+    bot: Any
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (urlsplit(self.relay.url).netloc,)
+
+    def settings(self, tmp_path: Path) -> Settings:
+        password = Secret(module_of("matrix").PASSWORD)
+        options = {"homeserver": self.relay.url, "user": self.bot.user_id, "password": password, "edit_seconds": 0}
+        return Settings("matrix", options, tmp_path)
+
+
 KITS: dict[str, tuple[str, str, type[Any]]] = {
     "anthropic": ("providers", "TestAnthropic", object),
     "calculator": ("tools", "TestCalculator", object),
     "clock": ("tools", "TestClock", object),
     "fetch": ("tools", "TestFetch", Site),
+    "matrix": ("channels", "TestMatrix", Rooms),
     "notes": ("tools", "TestNotes", object),
     "openai": ("providers", "TestOpenAI", object),
     "rehearsal": ("providers", "TestRehearsal", object),
@@ -185,11 +208,16 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
 
 
 NOT_HERE = {
+    "matrix": [
+        "test_opening_and_closing_leaves_nothing_behind",
+        "test_same_send_after_a_restart_has_no_second_effect",
+        "test_two_workers_do_not_disturb_each_other",
+    ],
     "rules": ["test_other_processes_decide_alike"],
     "workbench": ["test_two_workers_live_side_by_side"],
 }
-"""Checks that start another process with the class of their file, which these have not; and that run one table twice at
-a time, whose directory belongs to one process."""
+"""Checks that start another process with the class of their file, which these have not; that count what this process
+has open; and that run one table twice at a time, whose directory belongs to one process."""
 
 
 for _plugin, (_kind, _name, _more) in KITS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -84,6 +85,12 @@ class Caller:
         return answer
 
 
+def _base(homeserver: str) -> str:
+    """Where requests go: the homeserver, or where this plugin runs isolated, the host's way out to it."""
+    egress = os.environ.get("FAIRLEAD_EGRESS", "")
+    return f"{egress}/{homeserver.replace('://', '/', 1)}" if egress.startswith("http://127.0.0.1:") else homeserver
+
+
 @define(eq=False)
 class Api(Caller):
     """Requests to one homeserver. Several at a time are fine."""
@@ -117,7 +124,7 @@ class Api(Caller):
         """The body of a 2xx answer, at most `most` bytes, and its media type. `Refused`, `Unreachable`, `Broken`."""
         sent = {**(headers or {}), **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
         request = self._client.build_request(
-            method, self.homeserver + path, content=content, params=params, headers=sent
+            method, _base(self.homeserver) + path, content=content, params=params, headers=sent
         )
         try:
             with trio.fail_after(seconds):
