@@ -30,8 +30,6 @@ from .isolated import home, isolated, module_of
 TERMINAL = "it reads and writes the terminal of the host, which no other process has"
 RAW = "its password goes through a stream that is no HTTP, where the host cannot place it: it runs in the host"
 PACES = "there it keeps the paces of Telegram, for which the kit has no time; its test_app.py runs it there"
-    "there it keeps Telegram's paces, for which the kit has no time; plugins/telegram/tests/test_app.py runs it there"
-)
 LISTENS = "not tried: the far side of its kit posts to a port of this process; tests/stranger reaches a listener inside"
 CONTACTS = "its file is shared with `fairlead contacts`, which is a program of the host"
 NO_TOOLS = "no kit but that of tools is made for containers: the others hold connections, files and sessions for long"
