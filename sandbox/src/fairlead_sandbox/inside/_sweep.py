@@ -46,7 +46,7 @@ def _is_dead(pid: int) -> bool:
     """Its number may be another's by now, who is not (proc(5), stat)."""
     try:
         handle = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # buried meanwhile: ENOENT, or ESRCH from the look at permissions
         return True
     try:
         return os.read(handle, 4096).rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
