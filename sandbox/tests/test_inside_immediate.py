@@ -45,6 +45,13 @@ async def test_functions_and_classes_answer(tmp_path: Path) -> None:
         ]
 
 
+async def test_function_that_a_decorator_made_look_plain_is_awaited(tmp_path: Path) -> None:
+    """As it is in the host: an event loop is made for it there and then."""
+    async with sandbox(tmp_path, tables=TABLES) as box:
+        tripled = await box.runner.call(Work("t", "prompt", "triple", {"number": 14}, worker=2, effect="read"))
+        assert ("42", None) == (tripled.value, tripled.error)
+
+
 async def test_its_errors_are_typed(tmp_path: Path) -> None:
     """What it raises, arguments that only its own side checks, and a tool that awaits although it says it does not."""
     async with sandbox(tmp_path, tables=TABLES) as box:

@@ -82,8 +82,11 @@ class FunctionTool(Tool):
         self.immediate = False
         import trio  # noqa: PLC0415  # a sandbox whose tools never await does without it
 
-        with trio.fail_after(self._spec.timeout or _UNASKED):
-            return await value
+        async def timed() -> Any:
+            with trio.fail_after(self._spec.timeout or _UNASKED):
+                return await value
+
+        return await timed() if trio.lowlevel.in_trio_task() else trio.run(timed)
 
 
 _UNASKED = 60.0

@@ -23,8 +23,7 @@ class Wanted(Generic[T]):
 
     def __init__(self, cls: type[T]) -> None:
         """`TypeError`: the type has no JSON Schema. ``str`` is the answer as it is: nobody wants quotation marks."""
-        self._cls = cls
-        self._plain = cls is str
+        self._cls, self._plain = cls, cls is str
         self.schema: dict[str, Any] | None = None if self._plain else schema_of(cls)
         check_structure(cls)
         self._validator = _schemas.build_validator(self.schema or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,26 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def hidden(function: Any) -> Any:
+    """A decorator that does not say that what it makes has to be awaited."""
+
+    @functools.wraps(function)
+    def call(number: int) -> Any:
+        return function(number)
+
+    return call
+
+
+@fairlead.tool(effect="read")
+@hidden
+async def triple(number: int) -> int:
+    """Three times as much."""
+    import trio  # noqa: PLC0415  # only where it is called: what else is here must not need it
+
+    await trio.lowlevel.checkpoint()
+    return 3 * number
+
+
 @hookimpl
 def fairlead_tools(settings: Settings) -> Sequence[Tool]:  # the hook's arguments are fixed
-    return [Prompt(), double]
+    return [Prompt(), double, triple]
