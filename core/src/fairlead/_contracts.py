@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from fairlead._events import Event, Record
-    from fairlead._message import Address, Principal, ToolCall, ToolResult
+    from fairlead._message import Address, Principal, ToolCall, ToolResult, Usage
     from fairlead._work import (
         Boundary,
         Capabilities,
@@ -306,6 +306,16 @@ class Policy(Worker):
         """At most one verdict a layer; nothing is an abstention. The same review gives the same verdicts.
 
         An exception, or no answer in time (`limits.review_seconds`), is a denial.
+        """
+
+    async def settle(self, review: Review, usage: Usage | None) -> None:
+        """Learn what a model request used that passed this policy: once for each, before the turn's next step.
+
+        `review`: with the request as it was sent; its `ModelRequest.id` is that of the review. `usage`: with its cost
+        where the price is known; all zero where the provider surely did nothing; None where nobody can know (no
+        answer in time, a stream that broke, a turn that was cancelled). Not called after the death of the process.
+        Shielded from cancellation for `limits.review_seconds`; an exception is reported and changes nothing.
+        Since: 1.1.
         """
 
 

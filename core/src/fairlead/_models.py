@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from attrs import evolve, frozen
@@ -12,7 +12,15 @@ from fairlead._config import ModelRef
 from fairlead._leaf import own_fault
 from fairlead._message import TOOL_NAME, Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta, ModelAnswer
-from fairlead.errors import ConfigError, ProviderError, UnknownModel
+from fairlead.errors import (
+    BrokenStream,
+    ConfigError,
+    ConnectionFailed,
+    ProviderError,
+    ProviderTimeout,
+    TurnError,
+    UnknownModel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +59,16 @@ class Answered:
             return self
         renamed = tuple(evolve(call, id=f"call_{new_id()}") for call in calls)
         return evolve(self, message=evolve(self.message, calls=renamed))
+
+
+class Gate(Protocol):
+    """Stands before each single request to a model."""
+
+    async def admit(self, request: ModelRequest, provider: str, info: ModelInfo | None) -> ModelRequest:
+        """The request as it may be sent. `TurnError`: it may not."""
+
+    async def settle(self, usage: Usage | None) -> None:
+        """What the last admitted request used; None where nobody knows."""
 
 
 class Shown:
@@ -126,6 +144,7 @@ class ModelResolver:
         request: ModelRequest,
         emit: Emit | None,
         failed: Callable[[Link, BaseException, str], None],
+        gate: Gate | None = None,
     ) -> Answered:
         """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
 
@@ -138,7 +157,9 @@ class ModelResolver:
             for _ in range(2):
                 seen = shown.seen
                 try:
-                    return await self._once(link, request, shown)
+                    return await self._once(link, request, shown, gate)
+                except TurnError:  # the gate's
+                    raise
                 except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
                     last = await own_fault(error)
                     failed(link, last, shown.seen[len(seen) :])
@@ -160,12 +181,28 @@ class ModelResolver:
             await self._info(name, "")
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
-    async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+    async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
         if not link.ref.model:
             link = await self._named(link)
         ref = link.ref
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
+        if gate is None:
+            return await self._asked(link, request, shown)
+        request = await gate.admit(request, ref.provider, await self._info(ref.provider, ref.model))
+        usage: Usage | None = None
+        try:
+            answered = await self._asked(link, request, shown)
+            usage = answered.usage
+        except ProviderError as error:
+            usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
+            raise
+        finally:
+            await gate.settle(usage)
+        return answered
+
+    async def _asked(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+        ref = link.ref
         answer = await link.provider.generate(request, shown.emit)
         origin = self._origins[ref.provider]
         message = Message("assistant", _stamped(answer.parts, origin), calls=_calls(answer.calls, origin))
@@ -234,6 +271,8 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
 
 
 _NO_USAGE = ModelAnswer().usage
+_UNCLEAR = (BrokenStream, ConnectionFailed, ProviderTimeout)
+"""After these the provider may have worked, and ask to be paid."""
 _FINISHES = ("stop", "tools", "length", "refused")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fairlead._policy import Decision, PolicyEngine
     from fairlead._session import Session
     from fairlead._tools import ToolRegistry
-    from fairlead._work import Emit
+    from fairlead._work import Emit, ModelInfo
 
 __all__ = ["Engine", "Order", "Turn"]
 
@@ -242,18 +242,13 @@ class Turn:
             order.output_schema,
             options=ref.options,
         )
-        if engine.policy.watches("model_request"):
-            decision = await engine.policy.decide(self._review("model_request", request))
-            self._note_decision(decision, request.id, "model_request")
-            if not decision.passes:
-                raise TurnFailed(_said_no(decision), session=session.state.id, turn=self.id, reason="policy")
-            request = decision.subject
         # Words may be shown while they come only where no policy wants to see the whole answer first.
         emit = None if engine.policy.watches("message_out") else order.emit
         try:
-            return (await engine.models.generate(chain, request, emit, self._note_failure)).without(
-                session.state.called
-            )
+            blank = self._review("model_request", request)
+            gate = _Gate(engine.policy, blank, self._note_decision) if engine.policy.watches("model_request") else None
+            answered = await engine.models.generate(chain, request, emit, self._note_failure, gate)
+            return answered.without(session.state.called)
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
             raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
@@ -469,6 +464,32 @@ class Turn:
         if turn is not None and turn.corrections > self._engine.limits.corrections:
             text = f"The model was corrected {turn.corrections} times without success; last: {wrong}"
             raise TurnFailed(text, session=self._session.state.id, turn=self.id, reason="arguments")
+
+
+class _Gate:
+    """Lets the policies review each request to a model, and tells them what it used."""
+
+    def __init__(self, policy: PolicyEngine, blank: Review, note: Callable[[Decision, str, Any], None]) -> None:
+        """`blank`: a review of the turn, with any subject."""
+        self._policy, self._blank, self._note = policy, blank, note
+        self._passed: Review | None = None
+
+    async def admit(self, request: ModelRequest, provider: str, info: ModelInfo | None) -> ModelRequest:
+        if self._passed is not None:  # one request is one crossing, with an id of its own
+            request = evolve(request, id=new_id())
+        review = evolve(self._blank, subject=request, provider=provider, model=info)
+        decision = await self._policy.decide(review)
+        self._note(decision, request.id, "model_request")
+        if not decision.passes:
+            raise TurnFailed(_said_no(decision), session=review.session, reason="policy")
+        if decision.effect == "revise":
+            request = evolve(decision.subject, id=request.id)
+        self._passed = evolve(review, subject=request)
+        return request
+
+    async def settle(self, usage: Usage | None) -> None:
+        assert self._passed is not None, "only what was admitted is settled"
+        await self._policy.settle(self._passed, usage)
 
 
 _CALLS = 128
