@@ -112,9 +112,14 @@ class PolicyEngine:
         decision = await self.decide(review)
         return Explanation(decision.verdict, tuple(verdicts))
 
-    async def settle(self, review: Review, usage: Usage | None) -> None:
-        """Tell the policies that keep an account what a model request used. Never raises for what they do."""
+    async def settle(self, review: Review, usage: Usage | None, *, but: str = "") -> None:
+        """Tell the policies that keep an account what a model request used. Never raises for what they do.
+
+        `but`: the one that denied it.
+        """
         for policy in self._settlers:
+            if but and policy.name == but:
+                continue
             try:
                 with trio.move_on_after(self._seconds, shield=True) as scope:
                     await policy.settle(review, usage)

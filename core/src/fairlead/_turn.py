@@ -444,7 +444,7 @@ class Turn:
         )
 
     def _note_decision(self, decision: Decision, subject: str, boundary: Any) -> None:
-        if decision.effect != "allow":
+        if decision.effect != "allow" or decision.verdict.reason:  # an allowance that says why is worth a line
             self._session.note(self._decided(decision, subject, boundary))
 
     def _check_limits(self) -> None:
@@ -478,10 +478,16 @@ class _Gate:
         if self._passed is not None:  # one request is one crossing, with an id of its own
             request = evolve(request, id=new_id())
         review = evolve(self._blank, subject=request, provider=provider, model=info)
-        decision = await self._policy.decide(review)
+        decision: Decision | None = None
+        try:
+            decision = await self._policy.decide(review)
+        finally:
+            if decision is None or not decision.passes:  # whoever let it pass learns that it was not sent
+                await self._policy.settle(review, Usage(), but=decision.verdict.policy if decision is not None else "")
         self._note(decision, request.id, "model_request")
         if not decision.passes:
-            raise TurnFailed(_said_no(decision), session=review.session, reason="policy")
+            rule = f"policy:{decision.verdict.layer}:{decision.verdict.rule}"
+            raise TurnFailed(_said_no(decision), session=review.session, reason=rule)
         if decision.effect == "revise":
             request = evolve(decision.subject, id=request.id)
         self._passed = evolve(review, subject=request)
