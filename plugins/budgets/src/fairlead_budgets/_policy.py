@@ -14,7 +14,7 @@ import trio
 from attrs import evolve
 
 from fairlead import Finding, Message, ModelRequest, Policy, Review, Settings, Text, Usage, Verdict
-from fairlead_budgets._amounts import Price
+from fairlead_budgets._amounts import NANO, Price
 from fairlead_budgets._errors import LedgerUnavailable
 from fairlead_budgets._estimate import Estimates, output_bound
 from fairlead_budgets._ledger import Ask, Outcome, Settlement, find_lost, reserve, settle
@@ -172,7 +172,7 @@ def _cost(usage: Usage, own: Price | None) -> int:
     """In nano-dollars: by our price, else by what the core or the provider says."""
     if own is not None:
         return own.of(usage)
-    return math.ceil((usage.cost or 0.0) * 1e9)
+    return math.ceil(min(usage.cost or 0.0, MOST_NANO / NANO) * NANO)
 
 
 def _remember(known: OrderedDict[str, T], key: str, value: T, most: int) -> None:
