@@ -123,10 +123,14 @@ def reset(name: str, who: str, reason: str, config_file: str | None, profile: st
 @command.command("time", epilog=example('fairlead budgets time --reason "the clock was a year ahead"'))
 @_reason_option
 @config_options
-def time_(reason: str, config_file: str | None, profile: str | None) -> None:
+@json_option
+def time_(reason: str, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """Say that the clock is right now, after one that was ahead: budgets renew by it again."""
     _call("set_time", config_file, profile, reason)
-    Screen().line("The ledger goes by the clock again.", "green")
+    if as_json:
+        Screen().json({"reason": reason})
+    else:
+        Screen().line("The ledger goes by the clock again.", "green")
 
 
 @command.command("report", epilog=example("fairlead budgets report --by session --since 7d"))
@@ -135,6 +139,7 @@ def time_(reason: str, config_file: str | None, profile: str | None) -> None:
     type=click.Choice(["principal", "agent", "session", "channel", "conversation", "provider", "model"]),
     default="principal",
     show_default=True,
+    help="Added up for each of them.",
 )
 @click.option("--since", default="30d", show_default=True, help="90m, 24h, 7d.")
 @config_options
