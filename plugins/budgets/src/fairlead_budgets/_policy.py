@@ -156,7 +156,9 @@ class Budgets(Policy):
                 min(usage.output_tokens, MOST_TOKENS),
             )
         assert self._clerk is not None, "it is open"
-        await self._clerk.do(partial(settle, request=request.id, actual=actual, clock=self.clock()))
+        # Where power loss takes this away, the whole reservation counts: nobody has more than there is.
+        act = partial(settle, request=request.id, actual=actual, clock=self.clock())
+        await self._clerk.do(act, durable=False)
 
     async def check(self) -> Sequence[Finding]:
         """How full the budgets are, and whether the clock went back."""
