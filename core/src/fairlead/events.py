@@ -1,6 +1,7 @@
 """The events of a session, as observers and journals see them."""
 
 from fairlead._events import (
+    AnswerDeferred,
     AnswerDelivered,
     AnswerSending,
     Corrected,
@@ -21,6 +22,7 @@ from fairlead._events import (
 )
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
     "Corrected",
