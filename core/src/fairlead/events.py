@@ -18,6 +18,7 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]
