@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fairlead._contracts import Journal
     from fairlead._message import Address
 
-__all__ = ["History", "OpenTurn", "Session", "SessionState", "Sessions", "fold"]
+__all__ = ["History", "OpenTurn", "Running", "Session", "SessionState", "Sessions", "fold"]
 
 Item = Message | ToolResult
 
@@ -142,6 +142,16 @@ def _accepted(state: SessionState, event: ev.MessageAccepted) -> None:
 
 def _turn_started(state: SessionState, event: ev.TurnStarted) -> None:
     state.turn = OpenTurn(event.turn, event.messages)
+    _show(state, event)
+
+
+def _steered(state: SessionState, event: ev.TurnSteered) -> None:
+    if state.turn is not None:
+        state.turn.messages += event.messages
+    _show(state, event)
+
+
+def _show(state: SessionState, event: ev.TurnStarted | ev.TurnSteered) -> None:
     revised = {message.id: message for message in event.revised} if event.revised else None
     for message in event.messages:
         accepted = state.queue[message].message
@@ -210,6 +220,7 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.SessionStarted: _started,
     ev.MessageAccepted: _accepted,
     ev.TurnStarted: _turn_started,
+    ev.TurnSteered: _steered,
     ev.ModelAnswered: _answered,
     ev.Corrected: _corrected,
     ev.ToolReturned: _returned,
@@ -218,6 +229,25 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.AnswerDeferred: _deferred,
     ev.AnswerDelivered: _delivered,
 }
+
+
+@define
+class Running:
+    """A turn that runs in this process, for whoever wants to end it, or to know whether it goes on."""
+
+    messages: tuple[str, ...]
+    scope: trio.CancelScope
+    why: str = ""
+    """The word for what ended it from outside: ``cancelled``, ``interrupted``, ``stalled``."""
+    moves: int = 0
+    """Counts what is shown of it: pieces of answers, and what tools say of themselves."""
+    patient: bool = False
+    """It waits for a person, which is no stall."""
+
+    def end(self, why: str) -> None:
+        """Cancel it. The first reason counts."""
+        self.why = self.why or why
+        self.scope.cancel()
 
 
 class Session:
@@ -231,7 +261,7 @@ class Session:
         "_publish",
         "cancel_next",
         "resend",
-        "scope",
+        "running",
         "stale",
         "state",
         "users",
@@ -244,8 +274,7 @@ class Session:
         self._lot: trio.lowlevel.ParkingLot | None = None
         self.stale = False
         """The state may differ from the journal: it must be read again before the next use."""
-        self.scope: trio.CancelScope | None = None
-        """Of the turn that runs, for whoever wants to cancel it."""
+        self.running: Running | None = None
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
@@ -253,13 +282,33 @@ class Session:
         self.resend = 0.0
         """Seconds until its answers are sent again; below zero once a task waits for that."""
 
+    @property
+    def waiting(self) -> list[ev.MessageAccepted]:
+        """Messages that no turn has taken up, in the order of coming."""
+        begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
+        return [accepted for name, accepted in self.state.queue.items() if name not in begun]
+
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        """Differs from an earlier one where something has gone on since."""
+        running = self.running
+        moves = None if running is None else (running.scope, running.moves, running.why)
+        return moves, self.state.version, len(self._noted)
+
+    @property
+    def writing(self) -> bool:
+        """An append or a reading is under way."""
+        return self._busy
+
     def note(self, event: ev.Event) -> None:
         """Take in an event that need not be durable by itself: it is written with the next append."""
         apply(self.state, event)
         self._noted.append(event)
 
-    async def append(self, *events: ev.Event) -> None:
+    async def append(self, *events: ev.Event, first: Callable[[], Sequence[ev.Event]] | None = None) -> None:
         """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale.
+
+        `first` is asked for events to write before them, when nothing can change any more what it decides by.
 
         `VersionConflict`, also where the session was read again while this waited, or must be: what was noted is gone
         then, and what the caller knew of the session is old. To write on would leave a turn that never began.
@@ -273,6 +322,8 @@ class Session:
             self._leave()
             raise VersionConflict("it was read again meanwhile", session=state.id, expected=before)
         try:
+            if first is not None:
+                events = (*first(), *events)
             for event in events:
                 apply(state, event)
             noted, self._noted = self._noted, []
@@ -296,6 +347,8 @@ class Session:
         for event in events:
             if isinstance(event, ev.MessageAccepted):
                 del self.state.queue[event.message.id]
+            elif isinstance(event, ev.TurnEnded):  # who made room for it waits on, where the journal has them
+                self.stale = True
         self.stale = self.stale or self.state.version == 0
 
     async def reload(self) -> None:

@@ -19,6 +19,7 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]
