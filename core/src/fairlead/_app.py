@@ -308,7 +308,8 @@ def _error_of(ended: ev.TurnEnded, held: Session, wanted: Wanted[Any] | None) ->
     if wanted is not None and ended.reason == "arguments":
         said = [item.text for item in held.state.items if isinstance(item, Message) and item.role == "assistant"]
         return InvalidResult(notice, session=session, turn=turn, text=said[-1] if said else "")
-    return TurnFailed(notice, session=session, turn=turn, reason=ended.reason)
+    reason, _, rule = ended.reason.partition(":")
+    return TurnFailed(notice, session=session, turn=turn, reason=reason, rule=rule)
 
 
 def _finding_of(report: PluginReport) -> Finding:

@@ -312,8 +312,9 @@ class Policy(Worker):
         """Learn what a model request used that passed this policy: once for each, before the turn's next step.
 
         `review`: with the request as it was sent; its `ModelRequest.id` is that of the review. `usage`: with its cost
-        where the price is known; all zero where the provider surely did nothing; None where nobody can know (no
-        answer in time, a stream that broke, a turn that was cancelled). Not called after the death of the process.
+        where the price is known; all zero where the provider surely did nothing, or where it was not asked, since
+        another policy denied the request; None where nobody can know (no answer in time, a stream that broke, a turn
+        that was cancelled, an answer without figures). Not called after the death of the process.
         Shielded from cancellation for `limits.review_seconds`; an exception is reported and changes nothing.
         Since: 1.1.
         """

@@ -189,7 +189,8 @@ class TurnEnded(Event):
     address: Address | None = None
     in_reply_to: str = ""
     reason: str = ""
-    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused."""
+    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused; ``policy:LAYER:RULE`` where one
+    denied a request to a model."""
     usage: Usage = Usage()
 
 

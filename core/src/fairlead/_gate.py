@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from fairlead._company import decide_for_all
-from fairlead._message import new_id
-from fairlead._policy import said_no
+from fairlead._message import Usage, new_id
+from fairlead._policy import rule_of, said_no
 from fairlead.errors import TurnFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fairlead._company import Authors
-    from fairlead._message import Usage
     from fairlead._policy import Decision, PolicyEngine
     from fairlead._work import ModelInfo, ModelRequest, Review
 
@@ -37,10 +36,16 @@ class Gate:
         if self._passed is not None:  # one request is one crossing, with an id of its own
             request = evolve(request, id=new_id())
         review = evolve(self._blank, subject=request, provider=provider, model=info)
-        decision = await decide_for_all(self._policy, review, self._authors)
+        decision: Decision | None = None
+        try:
+            decision = await decide_for_all(self._policy, review, self._authors)
+        finally:
+            if decision is None or not decision.passes:  # whoever let it pass learns that it was not sent
+                alone = decision is not None and len(self._authors) == 1
+                await self._tell(review, Usage(), but=decision.verdict.policy if decision is not None and alone else "")
         self._note(decision, request.id, "model_request")
         if not decision.passes:
-            raise TurnFailed(said_no(decision), session=review.session, reason="policy")
+            raise TurnFailed(said_no(decision), session=review.session, reason=f"policy:{rule_of(decision.verdict)}")
         if decision.effect == "revise":
             request = evolve(decision.subject, id=request.id)
         self._passed = evolve(review, subject=request)
@@ -49,5 +54,8 @@ class Gate:
     async def settle(self, usage: Usage | None) -> None:
         """Tell what the request used that was admitted last; each author's account hears of it."""
         assert self._passed is not None, "only what was admitted is settled"
+        await self._tell(self._passed, usage)
+
+    async def _tell(self, review: Review, usage: Usage | None, but: str = "") -> None:
         for author in self._authors:
-            await self._policy.settle(evolve(self._passed, principal=author), usage)
+            await self._policy.settle(evolve(review, principal=author), usage, but=but)

@@ -14,12 +14,12 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
-from fairlead._answering import Answering, refusal_of, rule_of
+from fairlead._answering import Answering, refusal_of
 from fairlead._config import Agent, Limits
 from fairlead._gate import Gate
 from fairlead._leaf import leaf, said
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
-from fairlead._policy import said_no
+from fairlead._policy import rule_of, said_no
 from fairlead._session import Running
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import Delta, ModelRequest, Progress
