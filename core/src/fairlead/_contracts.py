@@ -242,6 +242,12 @@ class Journal(ABC):
     async def claim(self) -> Sequence[str]:
         """Take over the sessions with unfinished work that no living process owns; no two processes get the same."""
 
+    async def probe(self) -> None:
+        """Write something that changes nothing, and wait for the disk: asked now and then after a failed `append`.
+
+        `JournalUnavailable`: it still cannot be written. Here that cannot be told. Since: 1.1.
+        """
+
     async def hold(self, session: str) -> None:
         """Keep other processes from the work of a session until `release`; wait for one that is at it.
 

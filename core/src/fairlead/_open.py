@@ -22,6 +22,7 @@ from fairlead._lanes import Lanes
 from fairlead._leaf import said
 from fairlead._models import ModelResolver
 from fairlead._observers import Observers
+from fairlead._outage import Outage
 from fairlead._outbox import Outbox
 from fairlead._plugins import PluginReport
 from fairlead._policy import PolicyEngine
@@ -89,14 +90,16 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
     # Before the nurseries, which would put its error into a group.
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
     async with trio.open_nursery() as background, trio.open_nursery() as turns:
+        outage = Outage(crew.journal, crew.channels, watchers, turns)
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
+            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
             lanes=Lanes(config.lanes),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
+            outage=outage,
             turns=turns,
         )
         for observer in crew.observers:
