@@ -108,6 +108,9 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         for report in crew.reports:
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
+        for memory in crew.memories:
+            for text in memory.notices:
+                watchers.raise_notice(f"memories/{memory.name}", text)
         try:
             yield App(config, crew, desk, watchers)
         except BaseException as error:  # noqa: BLE001  # as above
