@@ -196,6 +196,7 @@ class App:
             async with trio.open_nursery() as nursery:
                 if resume:
                     nursery.start_soon(self._claim)
+                nursery.start_soon(self._desk.outage.watch)
                 nursery.start_soon(self._run_channels, nursery.cancel_scope)
                 await self._stop.wait()
                 self._desk.stopping = True
@@ -283,7 +284,7 @@ class App:
 
     async def check(self) -> tuple[Finding, ...]:
         """How every enabled plugin and every worker is."""
-        findings = [_finding_of(report) for report in self.reports]
+        findings = [*map(_finding_of, self.reports), *self._desk.outage.findings()]
         for worker in self._crew.opened:
             subject = worker.name or type(worker).__name__
             with trio.move_on_after(_CHECK_SECONDS) as scope:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fairlead._message import Address
     from fairlead._modes import Modes
     from fairlead._observers import Observers
+    from fairlead._outage import Outage
     from fairlead._outbox import Outbox
     from fairlead._router import Router
     from fairlead._session import Session, Sessions
@@ -52,9 +53,10 @@ class Desk:
         router: Router,
         outbox: Outbox,
         observers: Observers,
+        outage: Outage,
         turns: trio.Nursery,
     ) -> None:
-        self.engine, self.sessions, self.lanes, self._modes = engine, sessions, lanes, modes
+        self.engine, self.sessions, self.lanes, self.outage, self._modes = engine, sessions, lanes, outage, modes
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = False
@@ -91,6 +93,7 @@ class Desk:
         if self.stopping:
             raise JournalUnavailable("the app is stopping", next_step="deliver the message again later")
         _check_inbound(inbound, self.engine.limits.message_bytes)
+        self.outage.refuse()
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
         session = await self.sessions.get(self._router.session_for(agent, address))
@@ -385,7 +388,11 @@ class ChannelInbox(Inbox):
     async def accept(self, inbound: Inbound) -> Receipt:
         if inbound.address.channel != self._channel:
             inbound = evolve(inbound, address=evolve(inbound.address, channel=self._channel))
-        return await self._desk.receive(inbound)
+        try:
+            return await self._desk.receive(inbound)
+        except JournalUnavailable:
+            self._desk.outage.tell(inbound)
+            raise
 
     def ready(self, where: str) -> None:
         self._ready(self._channel, where)

@@ -23,6 +23,7 @@ from fairlead._leaf import said
 from fairlead._models import ModelResolver
 from fairlead._modes import Modes
 from fairlead._observers import Observers
+from fairlead._outage import Outage
 from fairlead._outbox import Outbox
 from fairlead._plugins import PluginReport
 from fairlead._policy import PolicyEngine
@@ -92,15 +93,17 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
     lanes = Lanes(config.lanes)
     async with trio.open_nursery() as background, trio.open_nursery() as turns:
+        outage = Outage(crew.journal, crew.channels, watchers, turns)
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
+            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
             lanes=lanes,
             modes=Modes(router, engine.agents, config.limits, engine.clock),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
+            outage=outage,
             turns=turns,
         )
         watch = Watch(lanes, desk.sessions, config.limits, watchers.raise_notice)
@@ -111,6 +114,9 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         for report in crew.reports:
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
+        for memory in crew.memories:
+            for text in memory.notices:
+                watchers.raise_notice(f"memories/{memory.name}", text)
         try:
             yield App(config, crew, desk, watchers)
         except BaseException as error:  # noqa: BLE001  # as above
