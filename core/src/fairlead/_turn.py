@@ -17,11 +17,12 @@ from fairlead._leaf import leaf, said
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import ModelRequest, Progress, Review
-from fairlead.errors import ProviderError, TurnFailed, VersionConflict
+from fairlead.errors import ContextOverflow, ProviderError, TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fairlead._compaction import Compactor
     from fairlead._contracts import Recall
     from fairlead._message import Address, Principal
     from fairlead._models import Answered, Link, ModelResolver
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from fairlead._tools import ToolRegistry
     from fairlead._work import Emit, ModelInfo
 
-__all__ = ["Engine", "Order", "Turn"]
+__all__ = ["Engine", "Order", "Turn", "ask"]
 
 
 @frozen
@@ -44,6 +45,7 @@ class Engine:
     agents: Mapping[str, Agent]
     clock: Callable[[], float]
     notice: Callable[[str, str], None]
+    compactor: Compactor
     recall: Recall | None = None
 
 
@@ -231,27 +233,49 @@ class Turn:
             chain = engine.models.resolve(order.model or self._agent.model)
         except Exception as error:
             raise TurnFailed(str(error), session=session.state.id, turn=self.id, reason="provider") from error
-        ref = chain[0].ref  # said here, so that asking the first link copies nothing
-        request = ModelRequest(
-            ref.model,
-            session.state.history,
-            self._agent.instructions,
-            self._tools,
-            session.state.id,
-            ref.credential,
-            order.output_schema,
-            options=ref.options,
-        )
         # Words may be shown while they come only where no policy wants to see the whole answer first.
         emit = None if engine.policy.watches("message_out") else order.emit
         try:
-            blank = self._review("model_request", request)
-            gate = _Gate(engine.policy, blank, self._note_decision) if engine.policy.watches("model_request") else None
-            answered = await engine.models.generate(chain, request, emit, self._note_failure, gate)
+            if engine.compactor.looks(session.state):
+                await self._make_room(chain)
+            try:
+                answered = await self._ask(chain, self._request(chain[0]), emit)
+            except ContextOverflow as overflow:
+                if not await self._make_room(chain, overflow):
+                    raise
+                answered = await self._ask(chain, self._request(chain[0]), emit)
             return answered.without(session.state.called)
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
+            if isinstance(error, ContextOverflow):
+                text += " Nothing more can be left out: begin a new session, or take a model with a larger window."
             raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
+
+    def _request(self, link: Link) -> ModelRequest:
+        """As it goes to the first link, so that asking it copies nothing."""
+        ref, session = link.ref, self._session.state
+        return ModelRequest(
+            ref.model,
+            session.history,
+            self._agent.instructions,
+            self._tools,
+            session.id,
+            ref.credential,
+            self._order.output_schema,
+            options=ref.options,
+        )
+
+    async def _make_room(self, chain: Sequence[Link], overflow: ContextOverflow | None = None) -> bool:
+        """Compact the session where it must be. False where nothing changed."""
+        limit, forced = (overflow.limit, True) if overflow is not None else (None, False)
+        made = await self._engine.compactor.make(self._session.state, chain, self._ask, forced=forced, limit=limit)
+        if made is not None:
+            await self._append(made)
+        return made is not None
+
+    async def _ask(self, chain: Sequence[Link], request: ModelRequest, emit: Emit | None = None) -> Answered:
+        blank = self._review("model_request", request)
+        return await ask(self._engine, chain, request, blank, emit, self._note_failure, self._note_decision)
 
     def _note_failure(self, link: Link, error: BaseException, partial: str) -> None:
         detail = error.problem if isinstance(error, ProviderError) else ""
@@ -464,6 +488,20 @@ class Turn:
         if turn is not None and turn.corrections > self._engine.limits.corrections:
             text = f"The model was corrected {turn.corrections} times without success; last: {wrong}"
             raise TurnFailed(text, session=self._session.state.id, turn=self.id, reason="arguments")
+
+
+async def ask(
+    engine: Engine,
+    chain: Sequence[Link],
+    request: ModelRequest,
+    blank: Review,
+    emit: Emit | None,
+    failed: Callable[[Link, BaseException, str], None],
+    note: Callable[[Decision, str, Any], None],
+) -> Answered:
+    """Ask a chain, each request past the policies; `blank` is their review. `ProviderError`, `TurnError`."""
+    gate = _Gate(engine.policy, blank, note) if engine.policy.watches("model_request") else None
+    return await engine.models.generate(chain, request, emit, failed, gate)
 
 
 class _Gate:

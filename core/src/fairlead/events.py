@@ -3,6 +3,8 @@
 from fairlead._events import (
     AnswerDelivered,
     AnswerSending,
+    Compacted,
+    CompactionUndone,
     Corrected,
     Decided,
     DraftShown,
@@ -23,6 +25,8 @@ from fairlead._events import (
 __all__ = [
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",
