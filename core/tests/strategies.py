@@ -203,6 +203,7 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         reason=texts,
         usage=usages,
     ),
+    "AnswerDeferred": st.builds(events.AnswerDeferred, at=amounts, turn=ids, until=amounts, reason=texts),
     "AnswerSending": st.builds(events.AnswerSending, at=amounts, turn=ids, attempt=st.integers(1, 100)),
     "AnswerDelivered": st.builds(
         events.AnswerDelivered,

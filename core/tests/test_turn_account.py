@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
@@ -9,6 +11,9 @@ import fairlead
 from fairlead import ModelInfo, ModelRequest, Review, Usage, Verdict, errors
 from fairlead.config import Config, ModelRef
 from fairlead.testing import FakePolicy, ScriptedProvider, calls
+
+if TYPE_CHECKING:
+    from fairlead.types import Emit
 
 
 class Account(FakePolicy):
@@ -76,7 +81,7 @@ async def test_cancelled_request_is_settled_as_unknown() -> None:
     account = Account()
 
     class Slow(ScriptedProvider):
-        async def generate(self, request: ModelRequest, emit: fairlead.types.Emit) -> fairlead.ModelAnswer:
+        async def generate(self, request: ModelRequest, emit: Emit) -> fairlead.ModelAnswer:
             scope.cancel()
             return await super().generate(request, emit)
 

@@ -144,6 +144,9 @@ class Desk:
         """Whether it began or not."""
         self._journal.release(session.state.id)
         self.lanes.leave(ticket)
+        if session.resend > 0:
+            self._turns.start_soon(self._resend, session, ticket.work_class, session.resend)
+            session.resend = -1.0
 
     async def settle(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded:
         """Run one turn in the lane that the caller holds.
@@ -262,9 +265,21 @@ class Desk:
             if not self.stopping:  # else the next process takes it over
                 self.start(session, ticket.work_class, None, failures + 1)
 
+    async def _deliver(self, session: Session) -> None:
+        """Send what waits, in order: where one must be tried again later, the others wait with it."""
+        for turn in tuple(session.state.outbox) if not session.resend else ():
+            session.resend = await self._outbox.deliver(session, turn)
+            if session.resend:
+                return
+
+    async def _resend(self, session: Session, work_class: WorkClass, pause: float) -> None:
+        await trio.sleep(pause)
+        session.resend = 0.0
+        if not self.stopping:  # else the next process takes it over
+            self.start(session, work_class, None)
+
     async def _serve_rest(self, session: Session) -> None:
-        for turn in tuple(session.state.outbox):
-            await self._outbox.deliver(session, turn)
+        await self._deliver(session)
         if session.state.turn is not None:
             await self._serve_one(session, session.state.turn.messages)
         for message in tuple(session.state.queue):
@@ -274,14 +289,14 @@ class Desk:
         address = session.state.queue[messages[0]].address
         channel = self._outbox.channel(address)
         if channel is not None and address is not None and channel.capabilities.streaming:
-            ended = await self._settle_shown(session, messages, channel, address)
+            await self._settle_shown(session, messages, channel, address)
         else:
-            ended = await self.settle(session, Order(messages), waited_for=False)
-        await self._outbox.deliver(session, ended.turn)
+            await self.settle(session, Order(messages), waited_for=False)
+        await self._deliver(session)
 
     async def _settle_shown(
         self, session: Session, messages: tuple[str, ...], channel: Channel, address: Address
-    ) -> ev.TurnEnded:
+    ) -> None:
         """A turn whose growing answer the channel shows."""
         accepted = session.state.queue[messages[0]]
         left = session.state.turn
@@ -294,14 +309,13 @@ class Desk:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)
             try:
-                ended = await self.settle(session, order, waited_for=False)
+                await self.settle(session, order, waited_for=False)
             except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
         await board.finish()
-        return ended
 
 
 _PAUSES = (1.0, 5.0, 30.0)

@@ -14,6 +14,7 @@ from fairlead._message import Address, Message, Principal, ToolResult, Usage
 from fairlead._work import Boundary, Draft, WorkClass
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
     "Compacted",
@@ -184,6 +185,17 @@ class AnswerSending(Event):
     kind: ClassVar[str] = "answer_sending"
     turn: str
     attempt: int = 1
+
+
+@frozen(kw_only=True)
+class AnswerDeferred(Event):
+    """The last try has surely not arrived, or may be repeated; the answer waits for the next one. Since: 1.1."""
+
+    kind: ClassVar[str] = "answer_deferred"
+    turn: str
+    until: float
+    """Unix seconds."""
+    reason: str = ""
 
 
 @frozen(kw_only=True)

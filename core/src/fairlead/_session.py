@@ -73,7 +73,12 @@ class Unsent:
     address: Address
     in_reply_to: str
     kind: str
+    since: float
     attempts: int = 0
+    sending: bool = False
+    """A try has begun, and nobody has written what became of it."""
+    until: float = 0.0
+    """Not to be tried before; Unix seconds."""
 
 
 @define
@@ -198,7 +203,7 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
             state.items[-1] = state.context[-1] = answer
     if event.address is not None and answer is not None:
         kind = "answer" if event.outcome == "answered" else "notice"
-        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind)
+        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind, event.at)
     for message in event.messages:
         state.queue.pop(message, None)
     if state.turn is not None and state.turn.id == event.turn:
@@ -208,7 +213,13 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
 def _sending(state: SessionState, event: ev.AnswerSending) -> None:
     unsent = state.outbox.get(event.turn)
     if unsent is not None:
-        unsent.attempts = event.attempt
+        unsent.attempts, unsent.sending = event.attempt, True
+
+
+def _deferred(state: SessionState, event: ev.AnswerDeferred) -> None:
+    unsent = state.outbox.get(event.turn)
+    if unsent is not None:
+        unsent.until, unsent.sending = event.until, False
 
 
 def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
@@ -239,6 +250,7 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.ToolReturned: _returned,
     ev.TurnEnded: _ended,
     ev.AnswerSending: _sending,
+    ev.AnswerDeferred: _deferred,
     ev.AnswerDelivered: _delivered,
     ev.Compacted: _compacted,
     ev.CompactionUndone: _undone,
@@ -248,7 +260,19 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
+    __slots__ = (
+        "_busy",
+        "_journal",
+        "_lot",
+        "_noted",
+        "_publish",
+        "cancel_next",
+        "resend",
+        "scope",
+        "stale",
+        "state",
+        "users",
+    )
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state, self._journal, self._publish = state, journal, publish
@@ -263,6 +287,8 @@ class Session:
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
+        self.resend = 0.0
+        """Seconds until its answers are sent again; below zero once a task waits for that."""
 
     def note(self, event: ev.Event) -> None:
         """Take in an event that need not be durable by itself: it is written with the next append."""

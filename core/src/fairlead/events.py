@@ -1,6 +1,7 @@
 """The events of a session, as observers and journals see them."""
 
 from fairlead._events import (
+    AnswerDeferred,
     AnswerDelivered,
     AnswerSending,
     Compacted,
@@ -23,6 +24,7 @@ from fairlead._events import (
 )
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
     "Compacted",
