@@ -76,7 +76,7 @@ async def test_small_session_stays_whole() -> None:
 
 async def test_figures_of_the_provider_count() -> None:
     """What the provider counted tells how full the window is, whatever the words weigh."""
-    counted = [ModelAnswer((Text("so"),), usage=Usage(tokens, 5)) for tokens in (90, 3_500)]
+    counted: list[Any] = [ModelAnswer((Text("so"),), usage=Usage(tokens, 5)) for tokens in (90, 3_500)]
     provider = ScriptedProvider([*counted, uncounted("They said little."), uncounted("on it goes")], models=SMALL)
     async with fairlead.open(providers=[provider]) as app:
         for text in (FILLER, "two", "three"):
