@@ -126,8 +126,9 @@ class Compaction:
     at: float = 0.8
     """The part of the model's window that, once filled, makes it begin. 0: only by command, or where a provider refuses
     a request as too large."""
-    window: int = 100_000
-    """Tokens, where the provider does not say how large the model's window is."""
+    window: int | None = None
+    """Tokens that count as the window at most, which saves money where a model's is huge. None: what the provider says,
+    or 100,000 where it does not."""
     keep_tokens: int = 16_000
     """Of the newest messages that stay whole; at most a third of the window."""
     model: str = ""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import define, evolve
 
 from fairlead._message import Data, File, Message, Text, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fairlead._events import Compacted
     from fairlead._message import Part
-    from fairlead._session import SessionState
 
-__all__ = ["cut", "estimate", "view", "weigh"]
+__all__ = ["Weight", "cut", "estimate", "view"]
 
 _AROUND = 8
 """Tokens that a message costs beside its words."""
@@ -45,13 +44,34 @@ def cut(session: str, item: Message | ToolResult, chars: int) -> Message | ToolR
     return evolve(item, parts=(words, *(part for part in item.parts if not isinstance(part, Text))))
 
 
-def weigh(state: SessionState) -> int:
-    """Tokens of the context. Only what came since the last look, or the provider's last figures, is looked at."""
-    tokens, seen = state.weighed
-    if seen < len(state.context):
-        tokens += estimate(state.context[seen:])
-        state.weighed = (tokens, len(state.context))
-    return tokens
+@define
+class Weight:
+    """How many tokens a context has: the provider's last figures, and an estimate for what came since."""
+
+    _tokens: int = 0
+    _items: int = 0
+    """The first so many of the context are in these figures, with all that is sent beside them."""
+    _guess: int = 0
+    _guessed: int = 0
+    """The estimate of the first so many."""
+    _base: int = 0
+    """The estimate of those that the provider counted."""
+
+    def count(self, tokens: int, items: int) -> None:
+        """A provider has counted."""
+        self._tokens, self._items = tokens, items
+
+    def of(self, context: Sequence[Message | ToolResult]) -> int:
+        """Tokens of the context, which has grown since the last look, and is not looked at again where it has not."""
+        if self._guessed < self._items:
+            self._base = self._guess = self._guess + estimate(context[self._guessed : self._items])
+            self._guessed = self._items
+        if self._guessed < len(context):
+            self._guess += estimate(context[self._guessed :])
+            self._guessed = len(context)
+        counted = self._tokens + self._guess - self._base
+        # Some servers count only what they had not cached; no tokenizer makes so few tokens of so many words.
+        return counted if counted * 2 >= self._guess else self._guess
 
 
 def estimate(items: Iterable[Message | ToolResult]) -> int:

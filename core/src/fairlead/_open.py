@@ -184,4 +184,5 @@ def _engine(
         notice=watchers.raise_notice,
         compactor=Compactor(config.compaction, models, watchers.raise_notice, clock),
         recall=crew.recall,
+        max_events=config.sessions.max_events,
     )

@@ -12,7 +12,7 @@ import trio
 from attrs import define, field
 
 from fairlead import _events as ev
-from fairlead._context import view
+from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
 
@@ -100,8 +100,7 @@ class SessionState:
     """What the model sees: `items` themselves, as long as nothing is compacted."""
     compactions: list[ev.Compacted] = field(factory=list)
     """Those that hold; the newest is the last."""
-    weighed: tuple[int, int] = field(default=(0, 0), eq=False)
-    """Tokens of so many items of `context`, with all that is sent beside them where a provider counted."""
+    weight: Weight = field(factory=Weight, eq=False)
     patience: float = field(default=0.0, eq=False)
     """Tokens of the context below which no compaction begins by itself."""
 
@@ -169,7 +168,7 @@ def _turn_started(state: SessionState, event: ev.TurnStarted) -> None:
 def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
     state.add(event.message)
     if event.usage.input_tokens:
-        state.weighed = (event.usage.input_tokens + event.usage.output_tokens, len(state.context))
+        state.weight.count(event.usage.input_tokens + event.usage.output_tokens, len(state.context))
     turn = state.turn
     if turn is not None:
         turn.steps += 1
@@ -229,7 +228,7 @@ def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
 def _compacted(state: SessionState, event: ev.Compacted) -> None:
     state.compactions.append(event)
     state.context = view(state.id, state.items, event)
-    state.weighed, state.patience = (event.tokens_after, len(state.context)), 0.0
+    state.weight, state.patience = Weight(event.tokens_after, len(state.context)), 0.0
     if state.turn is not None:
         state.turn.usage = state.turn.usage + event.usage
 
@@ -238,7 +237,7 @@ def _undone(state: SessionState, _: ev.CompactionUndone) -> None:
     if state.compactions:
         state.compactions.pop()
         state.context = view(state.id, state.items, state.compactions[-1] if state.compactions else None)
-        state.weighed, state.patience = (0, 0), inf
+        state.weight, state.patience = Weight(), inf
 
 
 _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from fairlead import _events as ev
-from fairlead._codec import unstructure
+from fairlead._codec import decode_event, unstructure
 from fairlead._leaf import said
 from fairlead._message import Message, ToolResult, new_id
 from fairlead._router import Router
+from fairlead._schemas import check
 from fairlead._session import fold
 from fairlead._tools import result_of
 from fairlead._turn import ask
 from fairlead._work import ModelRequest, Review
-from fairlead.errors import JournalError, SessionNotFound
+from fairlead.errors import JournalError, SchemaError, SessionNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from fairlead._contracts import Journal, SessionInfo
     from fairlead._isolation import Isolator
@@ -139,7 +141,8 @@ class SessionStore:
         """
         async with self._at_rest(session) as held:
             if not held.state.compactions:
-                raise JournalError(f"session {session!r} is not compacted", session=session)
+                next_step = f"fairlead sessions compact {session}"
+                raise JournalError(f"session {session!r} is not compacted", session=session, next_step=next_step)
             await held.append(ev.CompactionUndone(at=self._clock()))
             return held.state.version
 
@@ -169,6 +172,20 @@ class SessionStore:
             {"version": record.version, "kind": record.event.kind, **unstructure(record.event)} for record in records
         ]
         return {"format": "fairlead-session/1", "session": session, "events": events}
+
+    async def restore(self, document: Mapping[str, Any]) -> str:
+        """Bring back what `export` gave, under its name. Nothing is delivered or run again. Since: 1.1.
+
+        `SchemaError`: it is no such document. `VersionConflict`: there is a session of that name.
+        """
+        check("session-export", document)
+        name, now = document["session"], self._clock()
+        events = [_without_key(decode_event(json.dumps(raw))) for raw in document["events"]]
+        if unknown := [raw["kind"] for raw, event in zip(document["events"], events, strict=True) if not event.kind]:
+            raise SchemaError(f"this version knows no event of kind {unknown[0]!r}", schema="session-export")
+        records = [ev.Record(name, version, event) for version, event in enumerate(events, 1)]
+        await self._journal.append(name, 0, [*events, *_closing(fold(name, records), now)], pending=False)
+        return str(name)
 
     async def erase(self, session: str) -> bool:
         """Remove a session for good, with the files that isolated tools have made in it. False where there is none."""

@@ -47,6 +47,7 @@ class Engine:
     notice: Callable[[str, str], None]
     compactor: Compactor
     recall: Recall | None = None
+    max_events: int | None = None
 
 
 @frozen
@@ -204,6 +205,9 @@ class Turn:
 
     async def _begin(self) -> ev.TurnEnded | None:
         """Let policies see the messages, then start. A refusal ends the turn before the model has seen a word."""
+        if self._engine.max_events and self._is_full(self._engine.max_events):
+            notice = "This session is as long as it may become. Begin a new one, or ask the operator to put it away."
+            return await self.end("refused", reason="sessions.max_events", notice=notice)
         revised = []
         if self._engine.policy.watches("message_in"):
             for accepted in self._accepted:
@@ -218,6 +222,14 @@ class Turn:
             ev.TurnStarted(turn=self.id, messages=self._order.messages, revised=tuple(revised), at=self._now())
         )
         return None
+
+    def _is_full(self, most: int) -> bool:
+        """The operator hears of it from nine tenths on."""
+        name, version = self._session.state.id, self._session.state.version
+        if version >= most * 9 // 10:
+            next_step = f"fairlead sessions archive {name}"
+            self._engine.notice("sessions", f"{name!r} has {version} events, at most {most}; next: {next_step}")
+        return version >= most
 
     async def _refuse(self, decision: Decision) -> ev.TurnEnded:
         verdict = decision.verdict
