@@ -72,7 +72,7 @@ class App:
         self._crew, self._desk, self._observers = crew, desk, observers
         self._stop = trio.Event()
         self._serving = False
-        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock, crew.isolator)
+        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine, crew.isolator)
 
     @property
     def reports(self) -> tuple[PluginReport, ...]:

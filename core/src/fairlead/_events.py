@@ -17,6 +17,8 @@ __all__ = [
     "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",
@@ -241,6 +243,48 @@ class SessionForked(Event):
     kind: ClassVar[str] = "session_forked"
     parent: str
     parent_version: int
+
+
+@frozen(kw_only=True)
+class Compacted(Event):
+    """From here on the model sees a shorter form of what was said before; nothing is removed from the session.
+
+    It sees `summary`, then the items `pinned`, then those from `kept_from` on; old results before `cut_to` are cut.
+    Since: 1.1.
+    """
+
+    kind: ClassVar[str] = "compacted"
+    turn: str = ""
+    """Empty between two turns."""
+    summary: Message | None = None
+    """None where old results were cut and nothing else."""
+    kept_from: int = 0
+    """Messages and results of the session are counted from 0."""
+    pinned: tuple[int, ...] = ()
+    """Messages before `kept_from` that stay whole: what the open turn answers."""
+    cut_to: int = 0
+    cut_chars: int = 0
+    """Characters that are shown of each longer result before `cut_to`."""
+    kept: dict[str, str] = field(factory=dict)
+    """What stands in the summary word for word, and in those that follow: each line with its kind, ``name`` (also of a
+    number or a place), ``question`` or ``decision``."""
+    tokens_before: int = 0
+    tokens_after: int = 0
+    """Of the whole context: by the provider's figures where there are any, estimated for what came since."""
+    provider: str = ""
+    """Who wrote the summary; empty: it was drawn from the words by rule, and no model was asked."""
+    model: str = ""
+    usage: Usage = Usage()
+
+
+@frozen(kw_only=True)
+class CompactionUndone(Event):
+    """The newest compaction does not hold any more. None follows by itself until one is asked for or must be.
+
+    Since: 1.1.
+    """
+
+    kind: ClassVar[str] = "compaction_undone"
 
 
 @frozen(kw_only=True)

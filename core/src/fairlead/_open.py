@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fairlead._app import App
+from fairlead._compaction import Compactor
 from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
@@ -180,10 +181,11 @@ def _engine(
     agents = {agent.name: agent for agent in config.agents}
     if not agents:
         raise ConfigError("expected at least one agent, found none", path="agents", file=config.file)
+    models = ModelResolver(
+        crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
+    )
     return Engine(
-        models=ModelResolver(
-            crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
-        ),
+        models=models,
         tools=registry,
         policy=PolicyEngine(
             crew.policies, granted=frozenset(granted), seconds=limits.review_seconds, notice=watchers.raise_notice
@@ -192,5 +194,7 @@ def _engine(
         agents=agents,
         clock=clock,
         notice=watchers.raise_notice,
+        compactor=Compactor(config.compaction, models, watchers.raise_notice, clock),
         recall=crew.recall,
+        max_events=config.sessions.max_events,
     )

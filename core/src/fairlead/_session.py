@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, overload
 
 import trio
 from attrs import define, field
 
 from fairlead import _events as ev
+from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
 
@@ -95,6 +97,21 @@ class SessionState:
     """By turn."""
     called: set[str] = field(factory=set)
     """Ids of all calls that there ever were."""
+    context: list[Item] = field(init=False)
+    """What the model sees: `items` themselves, as long as nothing is compacted."""
+    compactions: list[ev.Compacted] = field(factory=list)
+    """Those that hold; the newest is the last."""
+    weight: Weight = field(factory=Weight, eq=False)
+    patience: float = field(default=0.0, eq=False)
+    """Tokens of the context below which no compaction begins by itself."""
+
+    def __attrs_post_init__(self) -> None:
+        self.context = self.items
+
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        if self.context is not self.items:
+            self.context.append(item)
 
     @property
     def pending(self) -> bool:
@@ -102,7 +119,7 @@ class SessionState:
 
     @property
     def history(self) -> History:
-        return History(self.items, len(self.items))
+        return History(self.context, len(self.context))
 
 
 def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
@@ -156,11 +173,13 @@ def _show(state: SessionState, event: ev.TurnStarted | ev.TurnSteered) -> None:
     revised = {message.id: message for message in event.revised} if event.revised else None
     for message in event.messages:
         accepted = state.queue[message].message
-        state.items.append(revised.get(message, accepted) if revised else accepted)
+        state.add(revised.get(message, accepted) if revised else accepted)
 
 
 def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
+    if event.usage.input_tokens:
+        state.weight.count(event.usage.input_tokens + event.usage.output_tokens, len(state.context))
     turn = state.turn
     if turn is not None:
         turn.steps += 1
@@ -171,13 +190,13 @@ def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
 
 
 def _corrected(state: SessionState, event: ev.Corrected) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
     if state.turn is not None:
         state.turn.corrections += 1
 
 
 def _returned(state: SessionState, event: ev.ToolReturned) -> None:
-    state.items.append(event.result)
+    state.add(event.result)
     if state.turn is not None:
         state.turn.calls.pop(event.result.call, None)
         if event.result.error == "invalid":
@@ -191,7 +210,7 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
         if answer is None:
             answer = last if isinstance(last, Message) else None
         else:  # a policy revised it: the model shall see what was really said
-            state.items[-1] = answer
+            state.items[-1] = state.context[-1] = answer
     if event.address is not None and answer is not None:
         kind = "answer" if event.outcome == "answered" else "notice"
         state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind, event.at)
@@ -217,6 +236,21 @@ def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
     state.outbox.pop(event.turn, None)
 
 
+def _compacted(state: SessionState, event: ev.Compacted) -> None:
+    state.compactions.append(event)
+    state.context = view(state.id, state.items, event)
+    state.weight, state.patience = Weight(event.tokens_after, len(state.context)), 0.0
+    if state.turn is not None:
+        state.turn.usage = state.turn.usage + event.usage
+
+
+def _undone(state: SessionState, _: ev.CompactionUndone) -> None:
+    if state.compactions:
+        state.compactions.pop()
+        state.context = view(state.id, state.items, state.compactions[-1] if state.compactions else None)
+        state.weight, state.patience = Weight(), inf
+
+
 _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.SessionStarted: _started,
     ev.MessageAccepted: _accepted,
@@ -229,6 +263,8 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.AnswerSending: _sending,
     ev.AnswerDeferred: _deferred,
     ev.AnswerDelivered: _delivered,
+    ev.Compacted: _compacted,
+    ev.CompactionUndone: _undone,
 }
 
 
