@@ -242,6 +242,12 @@ class Journal(ABC):
     async def claim(self) -> Sequence[str]:
         """Take over the sessions with unfinished work that no living process owns; no two processes get the same."""
 
+    async def probe(self) -> None:
+        """Write something that changes nothing, and wait for the disk: asked now and then after a failed `append`.
+
+        `JournalUnavailable`: it still cannot be written. Here that cannot be told. Since: 1.1.
+        """
+
     async def hold(self, session: str) -> None:
         """Keep other processes from the work of a session until `release`; wait for one that is at it.
 
@@ -286,6 +292,8 @@ class Memory(Worker):
 
     journal: Journal | None = None
     recall: Recall | None = None
+    notices: Sequence[str] = ()
+    """What the operator must hear of the opening: data that was lost, say. Set in `open`. Since: 1.1."""
 
 
 # -- policies

@@ -185,6 +185,11 @@ class ModelResolver:
             await self._info(name, "")
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
+    async def window(self, link: Link) -> int | None:
+        """Tokens of the model's window; None where its provider does not say."""
+        info = await self._info(link.ref.provider, link.ref.model)
+        return info.window if info is not None else None
+
     async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
         if not link.ref.model:
             link = await self._named(link)
