@@ -13,7 +13,7 @@ from fairlead.errors import ConfigError
 from fairlead_budgets import _file
 from fairlead_budgets._errors import LedgerUnavailable
 from fairlead_budgets._policy import Budgets
-from fairlead_budgets.operations import audit, entries
+from fairlead_budgets.operations import accounts, audit, entries
 
 from .spending import NOW, PRICED, Clock, denial, one, opened, review, table
 
@@ -58,6 +58,26 @@ async def test_revised_request_is_charged_with_what_it_can_be_now(tmp_path: Path
     assert [1, 1, 0] == [state.held_requests for state in (before, after, end)]
     assert before.held_dollars < after.held_dollars
     assert 0 == end.held_dollars == end.used_dollars
+    assert () == audit(table(tmp_path)).faults
+
+
+async def test_request_of_several_people_is_charged_to_each_of_them(tmp_path: Path) -> None:
+    """Once to what they share; where one of them has nothing left, it is charged to nobody."""
+    limits = {"person": {"scope": "principal", "requests": 2}, "all": {"requests": 100}}
+
+    def state() -> dict[str, tuple[int, int]]:
+        found = accounts(table(tmp_path, Clock(), limits=limits))
+        return {each.who: (each.held_requests, each.used_requests) for each in found}
+
+    async with opened(tmp_path, limits=limits) as policy:
+        assert None is await denial(policy, review("r0", who="kit:bob"))
+        for ident in ("r1", "r2"):
+            refused = [await denial(policy, review(ident, who=f"kit:{who}")) for who in ("ann", "bob", "ann")]
+            assert ident == "r1" or refused[1] is not None
+        assert {"kit:ann": (2, 0), "kit:bob": (2, 0), "": (3, 0)} == state()
+        for who in ("ann", "bob"):
+            await policy.settle(review("r1", who=f"kit:{who}"), Usage(10, 5, cost=0.1))
+    assert {"kit:ann": (1, 1), "kit:bob": (1, 1), "": (2, 1)} == state()
     assert () == audit(table(tmp_path)).faults
 
 
