@@ -32,6 +32,7 @@ RAW = "its password goes through a stream that is no HTTP, where the host cannot
 PACES = "there it keeps the paces of Telegram, for which the kit has no time; its test_app.py runs it there"
 LISTENS = "not tried: the far side of its kit posts to a port of this process; tests/stranger reaches a listener inside"
 CONTACTS = "its file is shared with `fairlead contacts`, which is a program of the host"
+OBSERVES = "it only observes, for which there is no kit"
 NO_TOOLS = "no kit but that of tools is made for containers: the others hold connections, files and sessions for long"
 GVISOR = "the same sandboxes as `container`, under another runtime; tests/sandbox/test_isolation.py runs a tool there"
 
@@ -50,6 +51,7 @@ PLACES: dict[str, dict[str, str]] = {
     "email": only_process(RAW),
     "fetch": TOOL,
     "irc": only_process(RAW),
+    "logs": only_process(OBSERVES),
     "matrix": only_process(),
     "notes": TOOL,
     "openai": only_process(),

@@ -27,7 +27,7 @@ __all__ = [
     "parse_model",
 ]
 
-_OURS = "anthropic calculator clock contacts email fetch irc matrix notes openai rehearsal rules sqlite telegram"
+_OURS = "anthropic calculator clock contacts email fetch irc logs matrix notes openai rehearsal rules sqlite telegram"
 TRUSTED = {name: f"fairlead-{name}" for name in (*_OURS.split(), "webhook", "workbench")} | {"terminal": "fairlead-cli"}
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
 CONTACTS = "contacts"
