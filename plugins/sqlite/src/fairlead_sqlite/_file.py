@@ -82,13 +82,10 @@ def _sync(path: Path) -> None:
 
 def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
     """Refuse a file that we must not touch, before any connection that could write."""
-    connection = connect(path, busy_seconds, flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        connection.execute("BEGIN")  # one look: another process may be making the tables
-        version, application = connection.pragma("user_version"), connection.pragma("application_id")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    finally:
-        connection.close()
+        version, application, tables = _marks(path, busy_seconds, apsw.SQLITE_OPEN_READONLY)
+    except apsw.ReadOnlyError:  # whoever wrote to it died meanwhile, so there is something to be undone first
+        version, application, tables = _marks(path, busy_seconds, apsw.SQLITE_OPEN_READWRITE)
     if tables and application != APPLICATION_ID:
         raise JournalUnavailable(
             f"{str(path)!r} is a database of another program: expected application_id {APPLICATION_ID:#x}, found "
@@ -101,6 +98,17 @@ def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
             "a newer one wrote it. It was not touched.",
             next_step="pip install --upgrade fairlead-sqlite",
         )
+
+
+def _marks(path: Path, busy_seconds: float, flags: int) -> tuple[int, int, int]:
+    """Version, application and number of tables."""
+    connection = connect(path, busy_seconds, flags=flags)
+    try:
+        connection.execute("BEGIN")  # one look: another process may be making the tables
+        version, application = connection.pragma("user_version"), connection.pragma("application_id")
+        return version, application, connection.execute("SELECT count(*) FROM sqlite_schema").get
+    finally:
+        connection.close()
 
 
 def _enter_wal(connection: apsw.Connection, busy_seconds: float) -> None:
