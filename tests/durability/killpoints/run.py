@@ -205,11 +205,13 @@ def sample(points: Sequence[Point], size: int, seed: int) -> list[Point]:
     return [point for found in by_workload.values() for point in chance.sample(found, min(each, len(found)))]
 
 
-def work(points: Sequence[Point], base: Path, told: int, *, verbose: bool) -> None:
-    """One of the processes that share a run: writes its tally to `told`."""
+def work(points: Sequence[Point], base: Path, told: int, until: float, *, verbose: bool) -> None:
+    """One of the processes that share a run: writes its tally to `told`. It ends at `until`, wherever it is then."""
     tally = Tally()
     for number, point in enumerate(points, 1):
         began = time.monotonic()
+        if began > until:
+            break
         reached, found = run_point(point, base)
         if verbose and time.monotonic() - began > SLOW_SECONDS:
             sys.stderr.write(f"{point} took {time.monotonic() - began:.1f} s\n")
@@ -233,7 +235,7 @@ def work(points: Sequence[Point], base: Path, told: int, *, verbose: bool) -> No
         )
 
 
-def share(points: Sequence[Point], base: Path, workers: int, *, verbose: bool) -> Tally:
+def share(points: Sequence[Point], base: Path, workers: int, until: float, *, verbose: bool) -> Tally:
     """Run all points in several processes."""
     children = []
     for number in range(workers):
@@ -245,7 +247,7 @@ def share(points: Sequence[Point], base: Path, workers: int, *, verbose: bool) -
                 os.close(reading)
                 mine = base / f"worker{number}"
                 mine.mkdir()
-                work(points[number::workers], mine, writing, verbose=verbose)
+                work(points[number::workers], mine, writing, until, verbose=verbose)
                 code = 0
             finally:
                 os._exit(code)
@@ -273,11 +275,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workload", action="append", choices=sorted(WORKLOADS), help="only these")
     parser.add_argument("--at", help="one point: 17, or 17+4 for two lives")
     parser.add_argument("--mode", choices=MODES, default="kill")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="end after so many, with what was done")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
     began = time.monotonic()
+    until = began + options.minutes * 60
     names = options.workload or list(WORKLOADS)
     shared = Path("/dev/shm")  # noqa: S108  # in memory: it shall not be the disk that is waited for
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as made:
@@ -289,9 +293,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             whole = options.points == "all"
             points = [point for name in names for point in points_of(name, base, STATIONS if whole else 1)]
+            # The plain death before each act first, so that a run which is ended early has these all.
+            points.sort(key=lambda point: (len(point.at), MODES.index(point.mode)))
             if not whole:
                 points = sample(points, int(options.points), options.seed)
-        tally = share(points, base, min(options.workers, len(points)), verbose=options.verbose)
+        tally = share(points, base, min(options.workers, len(points)), until, verbose=options.verbose)
     for fault in tally.faults:
         say(f"fault: {fault}")
     for name, count in tally.by_workload.items():
