@@ -5,24 +5,19 @@ A sample of the points; `FAIRLEAD_KILL_POINTS=all` runs them all, some ten thous
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .killpoints.run import Point, look
 from .killpoints.workloads import WORKLOADS
+from .traced import ROOT, STRACE, alone, injecting, needs_strace, told_in, wrong_after
 
-ROOT = Path(__file__).parents[2]
 POINTS = os.environ.get("FAIRLEAD_KILL_POINTS", "120")
-STRACE = shutil.which("strace")
 CALLS = {
     "pwrite64": "write",
     "write": "write",
@@ -33,10 +28,6 @@ CALLS = {
 }
 TRACED = f"{','.join(CALLS)},openat,rename,unlinkat"
 
-needs_strace = pytest.mark.skipif(
-    STRACE is None and not os.environ.get("CI"), reason="needs strace: apt-get install strace"
-)
-
 
 def test_whatever_point_a_process_dies_at(tmp_path: Path) -> None:
     """In each workload the law of conservation holds when the next process has come to rest."""
@@ -46,16 +37,6 @@ def test_whatever_point_a_process_dies_at(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stdout[-5000:] + done.stderr[-5000:]
     assert f" of {len(WORKLOADS)} workloads" in done.stdout
     assert ", 0 faults," in done.stdout
-
-
-def alone(workload: str, directory: Path, *tracer: str) -> int:
-    """One life in a process of its own, perhaps traced; its status."""
-    command = [*tracer, sys.executable, "-m", "tests.durability.killpoints.alone", workload, str(directory)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
-
-
-def told_in(directory: Path) -> list[list[Any]]:
-    return [json.loads(line) for line in (directory / "told").read_text().splitlines()]
 
 
 def seen_by_kernel(trace: str, files: Path) -> Counter[tuple[str, str]]:
@@ -76,7 +57,6 @@ def seen_by_kernel(trace: str, files: Path) -> Counter[tuple[str, str]]:
 @pytest.mark.parametrize("workload", ["chat", "erased"])
 def test_trap_sees_what_the_kernel_sees(workload: str, tmp_path: Path) -> None:
     """Each call that changes a file is an act, by its kind and file; so there is no point between that was left out."""
-    assert STRACE is not None
     trace = tmp_path / "trace"
     directory = tmp_path / "life"
     assert 0 == alone(workload, directory, STRACE, "-f", "-y", "-qq", "-e", f"trace={TRACED}", "-o", str(trace))
@@ -93,13 +73,9 @@ def test_trap_sees_what_the_kernel_sees(workload: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("call", "places"), [("pwrite64", (40, 75)), ("fdatasync", (9, 14)), ("unlink", (2,))])
 def test_killed_by_the_kernel_at_a_call(call: str, places: tuple[int, ...], tmp_path: Path) -> None:
     """The same law where the tracer kills, and no code of ours knows of it."""
-    assert STRACE is not None
     for place in places:
         directory = tmp_path / str(place)
-        inject = f"inject={call}:signal=SIGKILL:when={place}"
-        status = alone("tool_that_runs_once", directory, STRACE, "-f", "-qq", "-o", os.devnull, "-e", inject)
+        status = alone("tool_that_runs_once", directory, *injecting(f"{call}:signal=SIGKILL:when={place}"))
         assert status in (-9, 137), f"{call} {place} was not reached: {status}"
         assert 0 == alone("tool_that_runs_once", directory)
-        told = told_in(directory)
-        last = told[max(place for place, words in enumerate(told) if words[0] == "began") :]
-        assert [] == list(look(Point("tool_that_runs_once", (place,)), directory, told, last))
+        assert [] == wrong_after("tool_that_runs_once", directory)

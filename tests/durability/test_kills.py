@@ -140,8 +140,8 @@ def value_of(name: str) -> int:
     return int(room) * 1000 + int(step)
 
 
-def post(client: httpx2.Client, url: str, name: str) -> bool:
-    """Send one message, for whose answer a tool is called; True where it was acknowledged."""
+def post(client: httpx2.Client, url: str, name: str, now: float | None = None) -> bool:
+    """Send one message, for whose answer a tool is called; True where it was acknowledged. `now`: by its clock."""
     message = {
         "id": name,
         "conversation": f"room {name.split('-')[1]}",
@@ -149,7 +149,7 @@ def post(client: httpx2.Client, url: str, name: str) -> bool:
         "text": f"What is {value_of(name)} + 1?",
     }
     body = json.dumps(message).encode()
-    stamp = str(int(time.time()))
+    stamp = str(int(time.time() if now is None else now))
     signature = hmac.new(SECRET.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     headers = {"X-Fairlead-Timestamp": stamp, "X-Fairlead-Signature": f"v1={signature}"}
     try:

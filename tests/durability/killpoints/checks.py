@@ -69,7 +69,7 @@ def _of_effects(report: Report) -> Iterator[str]:
 def _of_answers(play: Play, report: Report) -> Iterator[str]:
     """Each message is seen with one answer at most; with none only where that is said to be unknown."""
     seen: dict[str, list[str]] = defaultdict(list)
-    for outbound, message, _, _ in report.of("shown"):
+    for outbound, message, _ in report.of("shown"):
         seen[message].append(outbound)
     keyed = play.capabilities.idempotency
     for message, shown in seen.items():

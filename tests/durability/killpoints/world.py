@@ -131,7 +131,8 @@ class FarChannel(Channel):
             self._world.tell("not shown")
             return self._outcomes.pop(0)
         text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
-        self._world.tell("shown", outbound.id, outbound.in_reply_to, text, outbound.kind)
+        # What belongs to no session is a word beside: that a message could not be kept.
+        self._world.tell("shown" if outbound.session else "aside", outbound.id, outbound.in_reply_to, text)
         return Delivery("sent", external_id=f"far-{outbound.id}")
 
     async def preview(self, draft: Draft) -> None:
