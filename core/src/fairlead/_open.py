@@ -94,7 +94,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
+            sessions=Sessions(outage.journal, watchers.publish if crew.observers else None),
             lanes=Lanes(config.lanes),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
