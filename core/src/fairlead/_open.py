@@ -98,7 +98,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
+            sessions=Sessions(outage.journal, watchers.publish if crew.observers else None),
             lanes=lanes,
             modes=Modes(router, engine.agents, config.limits, engine.clock),
             router=router,
