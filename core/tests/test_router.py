@@ -110,5 +110,5 @@ def test_name_of_a_session_can_be_read() -> None:
 
 def test_two_bindings_that_differ_in_mode_tie_as_well() -> None:
     """Though they name one agent: nobody could tell which mode holds."""
-    with pytest.raises(errors.ConfigError, match="'a' in mode 'steer' and .* 'a', and one message"):
+    with pytest.raises(errors.ConfigError, match=r"'a' in mode 'steer' and .* 'a', and one message"):
         Router([binding(("peer",), "a", mode="steer"), binding(("peer",), "a")], "main")

@@ -149,9 +149,20 @@ class Desk:
         self, session: Session, work_class: WorkClass, message: str | None, failures: int = 0, priority: int = 0
     ) -> None:
         """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
-        ticket = self.lanes.enter(session.state.id, work_class, priority)
+        if message is None:
+            ticket = self.lanes.enter(session.state.id, work_class, priority)
+        else:
+            ticket = self.line_up(session, message, work_class, priority)
         self.busy += 1
         self._turns.start_soon(self._serve, session, ticket, message, failures)
+
+    def line_up(
+        self, session: Session, message: str, work_class: WorkClass = "interactive", priority: int = 0
+    ) -> Ticket:
+        """The next place in the lane, for a message; behind older ones that a dead process, or a failure, has left."""
+        if next(iter(session.state.queue), message) != message and session.state.id not in self.lanes:
+            self.start(session, work_class, None)
+        return self.lanes.enter(session.state.id, work_class, priority)
 
     async def resume(self, name: str) -> None:
         """Go on with a session that a dead process left."""
@@ -307,7 +318,8 @@ class Desk:
         if session.state.turn is not None:
             await self._serve_one(session, session.state.turn.messages)
         for message in tuple(session.state.queue):
-            if message in session.state.queue:  # it may have shared the turn of another one
+            # It may have shared the turn of another one; and a question has its own task.
+            if message in session.state.queue and message not in session.asked:
                 await self._serve_one(session, self._together(session, message))
 
     async def _serve_owed(self, session: Session) -> None:

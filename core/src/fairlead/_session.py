@@ -241,7 +241,19 @@ class Running:
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "running", "stale", "state", "users")
+    __slots__ = (
+        "_busy",
+        "_journal",
+        "_lot",
+        "_noted",
+        "_publish",
+        "asked",
+        "cancel_next",
+        "running",
+        "stale",
+        "state",
+        "users",
+    )
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state, self._journal, self._publish = state, journal, publish
@@ -253,6 +265,8 @@ class Session:
         self.running: Running | None = None
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
+        self.asked: set[str] = set()
+        """Ids of messages whose caller waits in this process."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
 
