@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from attrs import frozen
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import fairlead
@@ -24,6 +25,7 @@ from fairlead import Message, Verdict, events
 from fairlead._journal import VolatileJournal
 from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, LaneLimits, Limits
+from fairlead.errors import JournalUnavailable, Overloaded, TurnError
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, ScriptedProvider, calls
 
 from .served import serving
@@ -59,7 +61,7 @@ class Step:
 
 steps = st.builds(
     Step,
-    what=st.sampled_from(("say",) * 8 + ("again", "cancel", "ask")),
+    what=st.sampled_from(("say",) * 8 + ("again", "cancel", "ask", "fault")),
     where=st.sampled_from(MODES),
     who=st.sampled_from(("alice", "bob")),
     words=st.sampled_from(("hello", "hello", "rude", "fail", *WISHES)),
@@ -77,6 +79,8 @@ class Mortal(VolatileJournal):
     def __init__(self) -> None:
         super().__init__()
         self.left = 10**9
+        self.faults = 0
+        """So many appends fail."""
         self.died = trio.Event()
         self.unfinished: Sequence[str] = ()
 
@@ -86,6 +90,9 @@ class Mortal(VolatileJournal):
         if self.left < 0:
             self.died.set()
             await trio.sleep_forever()
+        if self.faults:
+            self.faults -= 1
+            raise JournalUnavailable("the disk is full")
         return await super().append(*given, **options)
 
     async def claim(self) -> Sequence[str]:
@@ -93,7 +100,7 @@ class Mortal(VolatileJournal):
         return found
 
     async def revive(self, appends: int) -> None:
-        self.left, self.died = appends, trio.Event()
+        self.left, self.faults, self.died = appends, 0, trio.Event()
         self.unfinished = [info.id for info in await self.sessions(limit=1000) if info.pending]
 
 
@@ -118,10 +125,7 @@ class World:
     def workers(self) -> dict[str, Any]:
         provider = ScriptedProvider([self.answer], repeat=True)
         tools = [CountingTool(name, self.act, effect="once", parallel=name != "alone") for name in ("act", "alone")]
-        policy = FakePolicy(
-            lambda review: Verdict("deny", "rude") if review.subject.text.endswith("rude") else None,  # type: ignore[union-attr]  # a message
-            ["message_in"],
-        )
+        policy = FakePolicy(self.review, ["message_in"])
         return {
             "providers": [provider], "tools": tools, "policies": [policy],
             "memories": [self.memory], "channels": [self.channel],
@@ -137,10 +141,14 @@ class World:
             self.busy[request.session] -= 1
         words = request.history[-1].text if isinstance(request.history[-1], Message) else ""
         if words == "fail":
-            raise fairlead.errors.Overloaded("busy")
+            raise Overloaded("busy")
         order = {"session": request.session, "words": words, "mark": request.id}
         wished = WISHES.get(words, ())
         return calls(*((name, {**order, "place": place}) for place, name in enumerate(wished))) if wished else "ok"
+
+    async def review(self, review: fairlead.Review) -> Verdict | None:
+        await trio.sleep(0.3)
+        return Verdict("deny", "rude") if review.subject.text == "rude" else None  # type: ignore[union-attr]  # a message
 
     async def act(self, arguments: Any) -> str:
         session = arguments["session"]
@@ -184,20 +192,17 @@ class World:
     async def play(self, app: fairlead.App, step: Step) -> None:
         if step.what == "cancel":
             await self.channel.cancel(step.where)
+        elif step.what == "fault":
+            self.journal.faults = 2
         elif step.what == "ask":
             with trio.move_on_after(5):
-                with suppress(fairlead.errors.TurnError):
+                with suppress(TurnError, JournalUnavailable):
                     await app.ask(step.words, session=f"main/captured//{step.where}")
         else:
             event = f"{step.words}-{step.where}" if step.what == "again" else None
-            await self.channel.say(
-                step.words,
-                author=step.who,
-                external_id=event,
-                conversation=step.where,
-                work_class=step.work_class,
-                priority=step.priority,
-            )
+            place = {"work_class": step.work_class, "priority": step.priority, "conversation": step.where}
+            with suppress(JournalUnavailable):
+                await self.channel.say(step.words, author=step.who, external_id=event, **place)
 
     async def at_rest(self, app: fairlead.App) -> None:
         for _ in range(2_000):
@@ -225,7 +230,12 @@ def check_session(told: Sequence[events.Event]) -> None:
     starts = [event for event in told if isinstance(event, events.TurnStarted | events.TurnSteered)]
     begun = [name for event in starts for name in event.messages]
     place = {name: number for number, name in enumerate(accepted)}
-    assert begun == sorted(begun, key=place.__getitem__), "first in, first out"
+    joined = len(begun) > sum(isinstance(event, events.TurnStarted) for event in starts)
+    asked = {event.message.id for event in told if isinstance(event, events.MessageAccepted) and not event.address}
+    # What joins a turn passes the questions of the host, and nothing else.
+    for line in (asked, {*accepted} - asked) if joined else ({*accepted},):
+        order = [place[name] for name in begun if name in line]
+        assert order == sorted(order), "first in, first out"
     wished = [call.id for event in told if isinstance(event, events.ModelAnswered) for call in event.message.calls]
     results = [event.result.call for event in told if isinstance(event, events.ToolReturned)]
     assert sorted(wished) == sorted(results), "each call has one result"
@@ -238,13 +248,17 @@ def check_session(told: Sequence[events.Event]) -> None:
             open_turn = ""
 
 
+@pytest.mark.parametrize("part", range(EXAMPLES))
 @settings(
-    max_examples=EXAMPLES * 15,
+    max_examples=15,
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to make a failure shorter would take minutes
     suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
 )
 @given(plan=lives, queue_full=st.sampled_from(("refuse-newest", "drop-oldest", "summarise")))
-def test_every_message_has_one_end_whatever_happens(plan: list[tuple[list[Step], int]], queue_full: str) -> None:
+def test_every_message_has_one_end_whatever_happens(
+    part: int, plan: list[tuple[list[Step], int]], queue_full: str
+) -> None:
     """Serial and in order, within the limits, one end and one result each, in all modes, across crashes."""
 
     async def main() -> None:

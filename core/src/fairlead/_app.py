@@ -16,7 +16,7 @@ from fairlead._store import SessionStore
 from fairlead._structured import Wanted
 from fairlead._turn import Order, Turn
 from fairlead._work import Finding, Review
-from fairlead.errors import ConfigError, InvalidResult, TurnCancelled, TurnError, TurnFailed, TurnRefused
+from fairlead.errors import ConfigError, InvalidResult, JournalError, TurnCancelled, TurnError, TurnFailed, TurnRefused
 
 if TYPE_CHECKING:
     from fairlead._config import Config
@@ -150,8 +150,12 @@ class App:
             try:
                 await self._wait_place(ticket, held, order)
                 return await desk.settle(held, order, waited_for=True)
+            except JournalError as error:
+                desk.come_back(held, error, ticket)
+                raise
             finally:
                 desk.end_work(held, ticket)
+                desk.go_on(held)
         finally:
             held.users -= 1
             held.asked.discard(message.id)
@@ -160,6 +164,7 @@ class App:
         try:
             await ticket.wait()
             await self._desk.begin_work(held)
+            await self._desk.serve_older(held, order.messages[0])
         except trio.Cancelled:
             await self._desk.give_up(Turn(self._desk.engine, held, order))
             raise

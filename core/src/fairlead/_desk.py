@@ -285,20 +285,16 @@ class Desk:
 
     async def _serve(self, session: Session, ticket: Ticket, message: str | None, failures: int) -> None:
         session.users += 1
-        pause: float | None = None
         try:
             await ticket.wait()
             await self.begin_work(session)
-            if message is None:
-                await self._serve_rest(session)
-            elif message in session.state.queue:
+            if message is None or message in session.state.queue:
+                await self.serve_older(session, message)
+            if message in session.state.queue:
                 await self._serve_one(session, self._together(session, message))
-            if session.state.outbox:
-                await self._serve_owed(session)
+            await self._serve_owed(session)
         except JournalError as error:
-            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-            text = f"{error.problem}; tried again in {pause:g} s"
-            self._observers.raise_notice("journal", text, level="error", session=session.state.id)
+            self.come_back(session, error, ticket, failures)
         except BaseException as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
             text = f"a turn broke with {said(await own_fault(error))}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
@@ -308,19 +304,33 @@ class Desk:
             self.busy -= 1
             if not self.busy:
                 self._idle.set()
-        if pause is not None:
+
+    def come_back(self, session: Session, error: JournalError, ticket: Ticket, failures: int = 0) -> None:
+        """Serve a session again whose journal failed: nobody else would."""
+        pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+        text = f"{error.problem}; tried again in {pause:g} s"
+        self._observers.raise_notice("journal", text, level="error", session=session.state.id)
+
+        async def later() -> None:
             await trio.sleep(pause)
             if not self.stopping:  # else the next process takes it over
                 self.start(session, ticket.work_class, None, failures + 1, ticket.priority)
 
-    async def _serve_rest(self, session: Session) -> None:
-        await self._serve_owed(session)
-        if session.state.turn is not None:
-            await self._serve_one(session, session.state.turn.messages)
-        for message in tuple(session.state.queue):
-            # It may have shared the turn of another one; and a question has its own task.
-            if message in session.state.queue and message not in session.asked:
-                await self._serve_one(session, self._together(session, message))
+        if not self.stopping:
+            self._turns.start_soon(later)
+
+    def go_on(self, session: Session) -> None:
+        """Serve what is left behind a question."""
+        if session.state.queue and session.state.id not in self.lanes and not self.stopping:
+            self.start(session, "interactive", None)
+
+    async def serve_older(self, session: Session, message: str | None) -> None:
+        """Finish in its order what came before a message, and was left by a failure or another process; None: all."""
+        for older in tuple(session.state.queue):
+            if older == message or older in session.asked:  # a question has its own task, which goes on behind it
+                return
+            if older in session.state.queue:  # it may have shared the turn of another one
+                await self._serve_one(session, self._together(session, older))
 
     async def _serve_owed(self, session: Session) -> None:
         """Send what was not sent: what a dead process left, and the notices of messages that had no turn."""

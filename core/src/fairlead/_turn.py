@@ -92,22 +92,24 @@ class Turn(Answering):
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
         limits = self._engine.limits
-        with trio.CancelScope(deadline=trio.current_time() + limits.seconds) as scope:
-            running = self._running = self._session.running = Running(self._messages, scope)
-            if self._session.cancel_next in self._messages:
-                running.end("cancelled")
-            try:
-                return await self._drive()
-            except TurnFailed as failure:
-                return await self.end("failed", reason=failure.reason, notice=failure.problem)
-            finally:
-                self._session.running = None
-        if running.why in _CANCELLED:
-            return await self.end("cancelled", reason=running.why, notice=_CANCELLED[running.why])
-        if running.why:
-            text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
-            return await self.end("failed", reason=running.why, notice=text)
-        return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
+        scope = trio.CancelScope(deadline=trio.current_time() + limits.seconds)
+        running = self._running = self._session.running = Running(self._messages, scope)
+        try:
+            with scope:
+                if self._session.cancel_next in self._messages:
+                    running.end("cancelled")
+                try:
+                    return await self._drive()
+                except TurnFailed as failure:
+                    return await self.end("failed", reason=failure.reason, notice=failure.problem)
+            if running.why in _CANCELLED:
+                return await self.end("cancelled", reason=running.why, notice=_CANCELLED[running.why])
+            if running.why:
+                text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
+                return await self.end("failed", reason=running.why, notice=text)
+            return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
+        finally:
+            self._session.running = None  # only now: until its end is journalled nobody else may end its messages
 
     async def end(
         self,
