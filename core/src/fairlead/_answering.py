@@ -46,6 +46,10 @@ class Answering:
         self._address: Address | None = accepted[-1].address
         self._reply_to = accepted[-1].external_id
 
+    def _regroup(self, accepted: list[ev.MessageAccepted]) -> None:
+        self._answers(accepted)
+        self._running.messages = self._messages
+
     async def _let_in(self, arriving: Sequence[ev.MessageAccepted]) -> tuple[tuple[Message, ...], list[Refused]]:
         """Those of the messages that policies revise, and those that they refuse. Each is its own author's."""
         revised, refused = [], []
@@ -80,8 +84,7 @@ class Answering:
     def _join(self, joined: list[ev.MessageAccepted], revised: tuple[Message, ...]) -> None:
         names = tuple([each.message.id for each in joined])
         self._session.note(ev.TurnSteered(turn=self.id, messages=names, revised=revised, at=self._now()))
-        self._answers([*self._accepted, *joined])
-        self._running.messages = self._messages
+        self._regroup([*self._accepted, *joined])
         if self._order.joined is not None:
             self._order.joined(joined[-1])
 

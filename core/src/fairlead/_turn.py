@@ -216,11 +216,11 @@ class Turn(Answering):
             if len(refused) == len(self._accepted):
                 last, verdict = refused.pop()
                 self._turn_away(refused)
-                self._answers([last])
+                self._regroup([last])
                 return await self.end("refused", reason=rule_of(verdict), notice=refusal_of(verdict))
             if refused:
                 self._turn_away(refused)
-                self._answers([each for each in self._accepted if each.message.id in self._session.state.queue])
+                self._regroup([each for each in self._accepted if each.message.id in self._session.state.queue])
         self._session.note(ev.TurnStarted(turn=self.id, messages=self._messages, revised=revised, at=self._now()))
         return None
 
