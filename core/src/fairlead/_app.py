@@ -164,7 +164,8 @@ class App:
         try:
             await ticket.wait()
             await self._desk.begin_work(held)
-            await self._desk.serve_older(held, order.messages[0])
+            if next(iter(held.state.queue), "") != order.messages[0]:
+                await self._desk.serve_older(held, order.messages[0])
         except trio.Cancelled:
             await self._desk.give_up(Turn(self._desk.engine, held, order))
             raise

@@ -274,7 +274,7 @@ class Desk:
         if session is None:
             return False
         if session.running is not None:
-            session.running.end("cancelled")
+            session.running.stop("cancelled")
             return True
         session.cancel_next = next(iter(session.state.queue), "")
         return bool(session.cancel_next)

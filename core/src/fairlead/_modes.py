@@ -64,7 +64,7 @@ class Modes:
             return
         first = queue.get(running.messages[0])
         if first is not None and first.address == arrived.address:
-            running.end("interrupted")
+            running.stop("interrupted")
 
     def takes(self, accepted: ev.MessageAccepted, waiting: int) -> bool:
         """Whether there is room for a message where so many wait, or room is made."""

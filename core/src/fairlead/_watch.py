@@ -57,7 +57,7 @@ class Watch:
         text = f"session {name!r} has made no progress for {quiet:.0f} s; {_awaited(session)} is waited for"
         if quiet >= self._limits.stall_seconds:
             self._notice("lanes", f"{text}; its turn is ended", session=name)
-            running.end("stalled")
+            running.stop("stalled")
         elif quiet >= self._limits.warn_seconds and not before.told:
             self._notice("lanes", text, session=name)
             before.told = True
