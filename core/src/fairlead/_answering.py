@@ -15,7 +15,8 @@ from fairlead._work import Review
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from fairlead._message import Address, Message, Principal
+    from fairlead._company import Authors
+    from fairlead._message import Message
     from fairlead._policy import Decision
     from fairlead._session import Session
     from fairlead._tools import ToolEntry
@@ -40,11 +41,13 @@ class Answering(Running):
     def _answers(self, messages: tuple[str, ...]) -> None:
         """Which messages the turn answers, and so whose it is."""
         self.messages = messages
-        accepted = self._accepted
-        self._authors = authors_of(accepted)
-        self._principal: Principal | None = together(self._authors)
-        self._address: Address | None = accepted[-1].address
-        self._reply_to = accepted[-1].external_id
+        last = self._session.state.queue[messages[-1]]
+        self._address, self._reply_to = last.address, last.external_id
+        self._authors: Authors = (last.message.author,)
+        self._principal = last.message.author
+        if len(messages) > 1 or last.authors:
+            self._authors = authors_of(self._accepted)
+            self._principal = together(self._authors)
 
     @property
     def _accepted(self) -> list[ev.MessageAccepted]:
