@@ -143,10 +143,10 @@ class App:
         desk = self._desk
         accepted = ev.MessageAccepted(message=message, at=desk.engine.clock())
         held.users += 1
-        held.asked.add(message.id)
+        desk.asked.add(message.id)
         try:
             await desk.take(held, accepted, agent)
-            ticket = desk.line_up(held, message.id)
+            ticket = desk.lanes.enter(held.state.id)
             try:
                 await self._wait_place(ticket, held, order)
                 return await desk.settle(held, order, waited_for=True)
@@ -158,7 +158,7 @@ class App:
                 desk.go_on(held)
         finally:
             held.users -= 1
-            held.asked.discard(message.id)
+            desk.asked.discard(message.id)
 
     async def _wait_place(self, ticket: Ticket, held: Session, order: Order) -> None:
         try:

@@ -6,6 +6,7 @@ Everything between a channel's inbound message (or a host's question) and the en
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import trio
@@ -21,7 +22,7 @@ from fairlead._work import Draft, Inbound, Receipt, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from fairlead._contracts import Channel
     from fairlead._lanes import Lanes, Ticket
@@ -60,19 +61,19 @@ class Desk:
         self.stopping = self.closed = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
+        self.asked: set[str] = set()
+        """Ids of messages whose caller waits in this process."""
         self._idle = trio.Event()
         self._joining = modes.joining if modes.steers else None
 
     # -- in
 
-    async def take(
-        self,
-        session: Session,
-        accepted: ev.MessageAccepted,
-        agent: str,
-        first: Callable[[], Sequence[ev.Event]] | None = None,
-    ) -> None:
-        """Journal a message. `DuplicateKey`, `JournalUnavailable`; another writer is waited out."""
+    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
+        """Journal a message, and the end of those that it ousts. Their notices go out in the lane.
+
+        `DuplicateKey`, `JournalUnavailable`; another writer is waited out.
+        """
+        first = partial(self._modes.ousted, session, accepted) if self._modes.make_room else None
         for _ in range(_TRIES):
             events: tuple[ev.Event, ...] = (accepted,)
             if session.state.version == 0 and not session.state.agent:
@@ -111,37 +112,20 @@ class Desk:
             self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
             notice = f"{waiting} messages are waiting already; this one was not taken."
             return Receipt("refused", session.state.id, notice=notice)
+        doubtful = self._modes.make_room and session.state.queue and accepted.key
+        known = await self._journal.find(accepted.key) if doubtful else None
+        if known is not None:  # nothing makes room for what came before
+            return Receipt("duplicate", known)
         session.users += 1
         try:
-            if self._modes.make_room:
-                await self._take_in_place(session, accepted, agent)
-            else:
-                await self.take(session, accepted, agent)
+            await self.take(session, accepted, agent)
         except DuplicateKey as error:
             return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
         finally:
             session.users -= 1
+        self._modes.interrupt(session, accepted)
         self.start(session, inbound.work_class, message.id, priority=inbound.priority)
         return Receipt("accepted", session.state.id, message.id)
-
-    async def _take_in_place(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
-        """Journal a message together with the end of those that it ousts. Their notices go out in the lane."""
-        if session.state.queue and accepted.key and await self._journal.find(accepted.key) is not None:
-            raise DuplicateKey("nothing makes room for what came before", session=session.state.id, key=accepted.key)
-        ousted: list[ev.Event] = []
-
-        def first() -> Sequence[ev.Event]:
-            ousted[:] = self._modes.ousted(session, accepted)
-            return ousted
-
-        await self.take(session, accepted, agent, first)
-        for event in ousted:
-            if isinstance(event, ev.MessageAccepted):
-                self.start(session, event.work_class, event.message.id, priority=event.priority)
-        if self._modes.interrupts(accepted):
-            self._modes.interrupt(session, accepted)
-        elif ousted:
-            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
 
     # -- turns
 
@@ -149,20 +133,9 @@ class Desk:
         self, session: Session, work_class: WorkClass, message: str | None, failures: int = 0, priority: int = 0
     ) -> None:
         """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
-        if message is None:
-            ticket = self.lanes.enter(session.state.id, work_class, priority)
-        else:
-            ticket = self.line_up(session, message, work_class, priority)
+        ticket = self.lanes.enter(session.state.id, work_class, priority)
         self.busy += 1
         self._turns.start_soon(self._serve, session, ticket, message, failures)
-
-    def line_up(
-        self, session: Session, message: str, work_class: WorkClass = "interactive", priority: int = 0
-    ) -> Ticket:
-        """The next place in the lane, for a message; behind older ones that a dead process, or a failure, has left."""
-        if next(iter(session.state.queue), message) != message and session.state.id not in self.lanes:
-            self.start(session, work_class, None)
-        return self.lanes.enter(session.state.id, work_class, priority)
 
     async def resume(self, name: str) -> None:
         """Go on with a session that a dead process left."""
@@ -327,7 +300,7 @@ class Desk:
     async def serve_older(self, session: Session, message: str | None) -> None:
         """Finish in its order what came before a message, and was left by a failure or another process; None: all."""
         for older in tuple(session.state.queue):
-            if older == message or older in session.asked:  # a question has its own task, which goes on behind it
+            if older == message or older in self.asked:  # a question has its own task, which goes on behind it
                 return
             if older in session.state.queue:  # it may have shared the turn of another one
                 await self._serve_one(session, self._together(session, older))
@@ -359,14 +332,7 @@ class Desk:
         draft = Draft(turn, address, in_reply_to=accepted.external_id)
         board = DraftBoard(channel, draft, session.state.id, self._observers)
         board.author = accepted.message.author
-        order = Order(
-            messages,
-            emit=board.emit,
-            progress=board.progress,
-            turn=turn,
-            joining=self._joining,
-            joined=board.answers,
-        )
+        order = Order(messages, board.emit, board.progress, turn=turn, joining=self._joining, joined=board.answers)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)

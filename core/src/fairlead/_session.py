@@ -240,19 +240,7 @@ class Running:
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = (
-        "_busy",
-        "_journal",
-        "_lot",
-        "_noted",
-        "_publish",
-        "asked",
-        "cancel_next",
-        "running",
-        "stale",
-        "state",
-        "users",
-    )
+    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "running", "stale", "state", "users")
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state, self._journal, self._publish = state, journal, publish
@@ -264,8 +252,6 @@ class Session:
         self.running: Running | None = None
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
-        self.asked: set[str] = set()
-        """Ids of messages whose caller waits in this process."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
 
@@ -274,18 +260,6 @@ class Session:
         """Messages that no turn has taken up, in the order of coming."""
         begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
         return [accepted for name, accepted in self.state.queue.items() if name not in begun]
-
-    @property
-    def mark(self) -> tuple[Any, ...]:
-        """Differs from an earlier one where something has gone on since."""
-        running = self.running
-        moves = None if running is None else (running.moves, running.why)
-        return running, moves, self.state.version, len(self._noted)
-
-    @property
-    def writing(self) -> bool:
-        """An append or a reading is under way."""
-        return self._busy
 
     def note(self, event: ev.Event) -> None:
         """Take in an event that need not be durable by itself: it is written with the next append."""
