@@ -100,7 +100,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
             journal=crew.journal,
             sessions=Sessions(outage.journal, watchers.publish if crew.observers else None),
             lanes=lanes,
-            modes=Modes(router, engine.agents, config.limits, engine.clock),
+            modes=Modes(router, engine.agents, config.limits, engine.clock, watchers.raise_notice),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
