@@ -22,7 +22,7 @@ from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, 
 from fairlead._policy import rule_of, said_no
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import Progress
-from fairlead.errors import TurnFailed
+from fairlead.errors import TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -201,6 +201,8 @@ class Turn(Asking):
             if refused:
                 self._turn_away(refused)
                 self._answers(tuple([each.message.id for each in self._accepted]))
+        if len(self._accepted) < len(self.messages):  # read again meanwhile: one of them was not journalled after all
+            raise VersionConflict("a message of the turn is gone", session=self._session.state.id)
         self._session.note(ev.TurnStarted(turn=self.id, messages=self.messages, revised=revised, at=self._now()))
         return None
 
