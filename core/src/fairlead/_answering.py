@@ -12,6 +12,7 @@ from fairlead._modes import own_end
 from fairlead._policy import rule_of
 from fairlead._session import Running
 from fairlead._work import Review
+from fairlead.errors import VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -87,6 +88,9 @@ class Answering(Running):
         return joined, revised
 
     def _join(self, joined: list[ev.MessageAccepted], revised: tuple[Message, ...]) -> None:
+        turn = self._session.state.turn
+        if turn is None or turn.id != self.id:  # read again meanwhile, and its beginning was not journalled
+            raise VersionConflict(f"turn {self.id!r} is open no more", session=self._session.state.id)
         names = tuple([each.message.id for each in joined])
         self._session.note(ev.TurnSteered(turn=self.id, messages=names, revised=revised, at=self._now()))
         self._answers((*self.messages, *names))
