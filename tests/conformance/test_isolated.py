@@ -178,7 +178,7 @@ class Rooms:
 
 
 class Chats:
-    """The fake of Telegram is granted, and the token is a handle. Without previews, which keep the paces of Telegram."""
+    """The fake of Telegram is granted, the token is a handle. Without previews, which keep the paces of Telegram."""
 
     telegram: Any
     later: set[int]
