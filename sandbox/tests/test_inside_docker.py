@@ -7,9 +7,10 @@ import importlib.metadata
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -74,7 +75,7 @@ EXHAUSTING = {
 
 @contextlib.asynccontextmanager
 async def contained(
-    root: Path, opening: AbstractAsyncContextManager[Engine] | None = None, runtime: str = ""
+    root: Path, opening: AbstractAsyncContextManager[Engine] | None = None, runtime: str = "", **setup: Any
 ) -> AsyncIterator[tuple[Runner, Container]]:
     async with opening or engine(root) as opened:
         image = await has_image(opened)
@@ -88,7 +89,7 @@ async def contained(
         try:
             with trio.fail_after(30):
                 paths = [mount.target for mount in mounts]
-                await runner.start(Setup(paths, TABLES, Identities.from_base(container.uids.first)))
+                await runner.start(Setup(paths, TABLES, Identities.from_base(container.uids.first), **setup))
             yield runner, container
         finally:
             with trio.CancelScope(shield=True):
@@ -142,6 +143,30 @@ async def test_attacks_have_their_outcomes_with_user_namespaces(tmp_path: Path) 
     root = tmp_path.resolve()
     async with contained(root, own_engine(root, {}, remap=True)) as (runner, container):
         await attack(runner, container.uids.first, NAMES)
+
+
+OPENED: dict[str, tuple[Callable[[Path], AbstractAsyncContextManager[Engine]], str]] = {
+    "the engine": (engine, ""),
+    "gvisor": (lambda root: own_engine(root, GVISOR, "runsc"), "runsc"),
+    "user namespaces": (lambda root: own_engine(root, {}, remap=True), ""),
+}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", OPENED)
+async def test_plugins_that_were_sent_away_are_loaded_by_the_next_call(place: str, tmp_path: Path) -> None:
+    """Another zygote makes its process than the one before."""
+    root = tmp_path.resolve()
+    make, runtime = OPENED[place]
+    async with contained(root, make(root), runtime, rest_seconds=0.0, sleep_seconds=0.0) as (runner, _):
+        seen = set[str]()
+        with trio.fail_after(60):
+            while len(seen) < 3:
+                outcome = await runner.call(work("return str(os.getppid())"))
+                assert None is outcome.error
+                seen.add(outcome.value)
+                await trio.sleep(0.1)  # real time: the supervisor is another process
+        assert runner.usable
 
 
 @pytest.mark.docker

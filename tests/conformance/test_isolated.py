@@ -43,7 +43,6 @@ def only_process(reason: str = "") -> dict[str, str]:
 TOOL = {"process": "", "container": "", "kernel": GVISOR}
 PLACES: dict[str, dict[str, str]] = {
     "anthropic": only_process(),
-    "budgets": only_process(),
     "calculator": TOOL,
     "cli": only_process(TERMINAL),
     "clock": TOOL,
@@ -159,16 +158,6 @@ class Ruled:
             self.more = ()
 
 
-class Spent:
-    """One process has the directory of a table, and with it the ledger."""
-
-    table: str
-
-    async def make_narrower(self, tmp_path: Path) -> Any:
-        self.table += "-narrower"
-        return await super().make_narrower(tmp_path)  # type: ignore[misc]  # of the class that this is mixed into
-
-
 synapse = importlib.import_module("plugins.matrix.tests.conftest").synapse
 
 
@@ -189,7 +178,7 @@ class Rooms:
 
 
 class Chats:
-    """The fake of Telegram is granted, and the token is a handle. Without previews, which keep its paces."""
+    """The fake of Telegram is granted, the token is a handle. Without previews, which keep the paces of Telegram."""
 
     telegram: Any
     later: set[int]
@@ -218,7 +207,6 @@ class Chats:
 
 KITS: dict[str, tuple[str, str, type[Any]]] = {
     "anthropic": ("providers", "TestAnthropic", object),
-    "budgets": ("policies", "TestBudgets", Spent),
     "calculator": ("tools", "TestCalculator", object),
     "clock": ("tools", "TestClock", object),
     "fetch": ("tools", "TestFetch", Site),
@@ -248,7 +236,6 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
 
 
 NOT_HERE = {
-    "budgets": ["test_other_processes_decide_alike"],
     "matrix": [
         "test_opening_and_closing_leaves_nothing_behind",
         "test_same_send_after_a_restart_has_no_second_effect",
