@@ -292,7 +292,7 @@ class Memory(Worker):
 
     journal: Journal | None = None
     recall: Recall | None = None
-    notices: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     """What the operator must hear of the opening: data that was lost, say. Set in `open`. Since: 1.1."""
 
 

@@ -116,7 +116,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
         for memory in crew.memories:
-            for text in memory.notices:
+            for text in memory.warnings:
                 watchers.raise_notice(f"memories/{memory.name}", text)
         try:
             yield App(config, crew, desk, watchers)

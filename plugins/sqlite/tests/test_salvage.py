@@ -39,7 +39,7 @@ async def test_file_that_is_too_short_opens_with_what_is_left(tmp_path: Path) ->
     await fill(tmp_path, 4, 60)
     before = cut(file_of(tmp_path), 12)
     async with opened(tmp_path) as memory:
-        (told,) = memory.notices
+        (told,) = memory.warnings
         assert "was damaged" in told
         (copy,) = file_of(tmp_path).parent.glob("fairlead.db.damaged-*")
         assert before == copy.read_bytes()
@@ -57,7 +57,7 @@ async def test_file_that_is_too_short_opens_with_what_is_left(tmp_path: Path) ->
         found_now, found_then = (each for each in await memory.check() if each.subject == "sqlite: fairlead.db")
         assert (True, False, f"rm {copy}") == (found_now.ok, found_then.ok, found_then.next_step)
     async with opened(tmp_path) as memory:
-        assert () == tuple(memory.notices)
+        assert () == tuple(memory.warnings)
 
 
 async def test_notes_are_found_again(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ async def test_whole_log_is_no_news(crashed: Path) -> None:
     """Nothing is told or copied where a process just died."""
     async with opened(crashed) as memory:
         assert [str(number) for number in range(20)] == await kept(memory)
-        assert () == tuple(memory.notices)
+        assert () == tuple(memory.warnings)
     assert [] == kept_tails(file_of(crashed))
 
 
@@ -60,7 +60,7 @@ async def test_torn_end_is_cut_told_and_kept(crashed: Path) -> None:
     log_of(crashed).write_bytes(log)
     async with opened(crashed) as memory:
         assert [str(number) for number in range(19)] == await kept(memory)
-        (told,) = memory.notices
+        (told,) = memory.warnings
         assert "broke off" in told
         found = await memory.check()
     (copy,) = kept_tails(file_of(crashed))
@@ -79,7 +79,7 @@ async def test_damage_in_the_middle_is_a_fault(crashed: Path) -> None:
         found = await kept(memory)
         assert found == [str(number) for number in range(len(found))]
         assert 0 < len(found) < 19
-        assert "was damaged behind" in memory.notices[0]
+        assert "was damaged behind" in memory.warnings[0]
         (finding,) = [finding for finding in await memory.check() if "log" in finding.subject]
     (copy,) = kept_tails(file_of(crashed))
     assert (False, f"rm {copy}") == (finding.ok, finding.next_step)
@@ -90,7 +90,7 @@ async def test_garbage_instead_of_a_log_is_no_refusal(crashed: Path) -> None:
     log_of(crashed).write_bytes(b"garbage" * 1000)
     async with opened(crashed) as memory:
         assert [] == await kept(memory)
-        assert "was damaged behind 0 frames" in memory.notices[0]
+        assert "was damaged behind 0 frames" in memory.warnings[0]
 
 
 async def test_old_copies_make_room(crashed: Path) -> None:
@@ -113,7 +113,7 @@ async def test_log_of_somebody_who_is_alive_is_left_alone(tmp_path: Path) -> Non
     async with opened(tmp_path) as first:
         await first.journal.append("s", 0, [said()], pending=True)
         async with opened(tmp_path) as second:
-            assert () == tuple(second.notices)
+            assert () == tuple(second.warnings)
 
 
 async def test_operator_hears_of_it(crashed: Path) -> None:

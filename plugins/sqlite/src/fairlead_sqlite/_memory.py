@@ -56,14 +56,14 @@ class SqliteMemory(Memory):
         self._holds = holds = Holds(self.path.with_name(f"{self.path.name}-work"))
         try:
             if instance.is_alone() and (told := await trio.to_thread.run_sync(keep_tail, self.path)):
-                self.notices = (told,)
+                self.warnings = (told,)
             try:
                 await writer.start()
             except JournalUnavailable as error:
                 if not (instance.is_alone() and can_salvage(self.path, error)):
                     raise
                 told = await trio.to_thread.run_sync(salvage, self.path, self._busy_seconds)
-                self.notices = (*self.notices, told)
+                self.warnings = (*self.warnings, told)
                 await writer.close()
                 writer = Writer(self.path, self._busy_seconds)
                 self._clerks = (reader, writer)
