@@ -104,7 +104,7 @@ requests = st.builds(
 answers = st.builds(
     ModelAnswer, parts, few(calls), usages, st.sampled_from(["stop", "tools", "length", "refused"]), texts
 )
-inbounds = st.builds(Inbound, addresses, principals, parts, texts, texts, one_of(WorkClass))
+inbounds = st.builds(Inbound, addresses, principals, parts, texts, texts, one_of(WorkClass), st.integers())
 outbounds = st.builds(Outbound, ids, addresses, parts, texts, st.sampled_from(["answer", "notice"]), texts)
 layers = st.sampled_from(["app", "agent", "channel", "person"])
 revised = messages | requests | calls | results
@@ -155,8 +155,11 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         external_id=texts,
         work_class=one_of(WorkClass),
         key=texts,
+        priority=st.integers(),
+        authors=few(principals),
     ),
     "TurnStarted": st.builds(events.TurnStarted, at=amounts, turn=ids, messages=few(ids), revised=few(messages)),
+    "TurnSteered": st.builds(events.TurnSteered, at=amounts, turn=ids, messages=few(ids), revised=few(messages)),
     "ModelAnswered": st.builds(
         events.ModelAnswered,
         at=amounts,

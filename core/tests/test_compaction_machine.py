@@ -75,7 +75,7 @@ class Sessions(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.state.turn is not None)
-    @rule(text=WORDS, count=st.integers(1, 3), size=st.sampled_from([1, 40]))
+    @rule(text=WORDS, count=st.integers(1, 3), size=st.sampled_from([1, 40, 200]))
     def call(self, text: str, count: int, size: int) -> None:
         """The model calls tools, and all return."""
         self.number += 1
@@ -119,7 +119,7 @@ class Sessions(RuleBasedStateMachine):
             return Answered(words, "p", "m", Usage(5, 5), "stop")
 
         async def make() -> events.Compacted | None:
-            return await self.compactor.make(self.state, self.chain, ask, forced=forced)
+            return await self.compactor.make(self.state, self.chain, ask, wanted=forced)
 
         before = encoded(self.state.history)
         made = trio.run(make)

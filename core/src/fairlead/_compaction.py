@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fairlead._config import Compaction
     from fairlead._models import Answered, Link, ModelResolver
     from fairlead._session import SessionState
+    from fairlead.errors import ContextOverflow
 
     Ask = Callable[[Sequence[Link], ModelRequest], Awaitable[Answered]]
     Item = Message | ToolResult
@@ -69,13 +70,19 @@ class Compactor:
         return self.rules.at > 0 and state.weight.of(state.context) >= max(_SMALL, state.patience)
 
     async def make(
-        self, state: SessionState, chain: Sequence[Link], ask: Ask, *, forced: bool = False, limit: int | None = None
+        self,
+        state: SessionState,
+        chain: Sequence[Link],
+        ask: Ask,
+        overflow: ContextOverflow | None = None,
+        *,
+        wanted: bool = False,
     ) -> ev.Compacted | None:
         """A compaction, where the context nears the window of the model that is about to be asked; else None.
 
-        `forced`: whatever its size, since somebody wants it or a provider has refused it; `limit`: the window in tokens
-        that the provider named then.
+        Whatever its size where somebody has `wanted` it, or a provider has refused a request as too large.
         """
+        forced, limit = wanted or overflow is not None, overflow.limit if overflow is not None else None
         size, at = max(state.weight.of(state.context), 1), self.rules.at or 1.0
         told = limit or await self.models.window(chain[0]) or self.rules.window or _UNKNOWN
         window = min(told, self.rules.window or told)
@@ -109,7 +116,7 @@ class Compactor:
         fresh = [items[at] for at in (*last.pinned, *range(last.kept_from, kept_from)) if at not in pinned]
         if not fresh:
             return None
-        kept = _bounded({**last.kept, **essentials(fresh)}, window)
+        kept = _bounded({**last.kept, **essentials(fresh)}, window // 2)
         event = evolve(last, kept_from=kept_from, pinned=pinned, kept=kept, tokens_before=size)
         return _Plan(event, [*_summary_of(last), *fresh], goal // 4 + sum(map(len, kept)) // 2, window)
 
@@ -186,7 +193,7 @@ def _cut_at(items: Sequence[Item], start: int, keep: float) -> int:
 
 
 def _bounded(kept: dict[str, str], chars: int) -> dict[str, str]:
-    """The lines without the oldest, names before all others, where they are longer than a quarter of the window."""
+    """The lines without the oldest, names before all others, where all have more characters than `chars`."""
     over = sum(map(len, kept)) - chars
     gone = set()
     for line in sorted(kept, key=lambda line: kept[line] != "name") if over > 0 else ():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from fairlead._work import Isolation
+from fairlead._work import Isolation, Mode
 
 __all__ = [
     "Agent",
@@ -79,6 +79,8 @@ class Agent:
     instructions: str = ""
     tools: tuple[str, ...] | None = field(default=None, converter=_names)
     """Names, with ``*`` at the end for a family; None for all."""
+    mode: Mode = "follow-up"
+    """What a message does that arrives while others of its conversation wait or are answered. Since: 1.1."""
 
 
 @frozen
@@ -92,6 +94,8 @@ class Binding:
     peer: str = ""
     """A principal's id."""
     role: str = ""
+    mode: Mode | None = None
+    """For the messages that match; None for the agent's. Since: 1.1."""
 
 
 @frozen
@@ -117,6 +121,13 @@ class Limits:
     """Messages that wait in one session."""
     grace_seconds: float = 20.0
     """How long turns may go on after the app was asked to stop."""
+    queue_full: Literal["refuse-newest", "drop-oldest", "summarise"] = "refuse-newest"
+    """What becomes of one more: it is not taken, or the oldest makes room, or all that wait become one short message.
+    Since: 1.1."""
+    warn_seconds: float = 120.0
+    """A turn without progress for so long is told to the operator. Since: 1.1."""
+    stall_seconds: float = 300.0
+    """A turn without progress for so long is ended as failed. Since: 1.1."""
 
 
 @frozen
@@ -158,6 +169,8 @@ class LaneLimits:
     background: int = 100
     subagent: int = 100
     total: int = 1100
+    reserved_interactive: int | None = None
+    """How many of `total` the other classes together leave to interactive work; None for a quarter. Since: 1.1."""
 
 
 @frozen

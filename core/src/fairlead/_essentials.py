@@ -65,6 +65,8 @@ SPOOF = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """What looks like another speaker or like the call of a tool, to some model or template."""
+_BEFORE, _AFTER = re.compile(r"(?:[\w/@-]|\d[.,:])$"), re.compile(r"[\w/@-]|[.,:]\w")
+"""What makes a word or number longer than it seems."""
 _LONGEST = 600
 """Characters of a sentence that is kept; a longer one is no sentence."""
 _OF_RESULT = 20
@@ -116,7 +118,13 @@ def _names(text: str) -> Iterable[str]:
 
 def holds(text: str, line: str) -> bool:
     """Whether the text has the line word for word, and not as a part of a longer word or number."""
-    return re.search(rf"(?<![\w/@-])(?<!\d[.,:]){re.escape(line)}(?![\w/@-]|[.,:]\w)", text) is not None
+    at = text.find(line)
+    while at >= 0:
+        end = at + len(line)
+        if not (_BEFORE.search(text[max(at - 2, 0) : at]) or _AFTER.match(text[end : end + 2])):
+            return True
+        at = text.find(line, at + 1)
+    return False
 
 
 def section(lines: Iterable[tuple[str, str]]) -> str:

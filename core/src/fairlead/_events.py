@@ -34,6 +34,7 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]
 
 
@@ -82,6 +83,10 @@ class MessageAccepted(Event):
     work_class: WorkClass = "interactive"
     key: str = ""
     """Unique in the whole journal: channel, account, conversation and external id. Empty: none."""
+    priority: int = 0
+    """Among the sessions of its class that wait for a place the higher goes first. Since: 1.1."""
+    authors: tuple[Principal, ...] = ()
+    """All who speak in it, where it sums up messages of several people. Empty: its author alone. Since: 1.1."""
 
 
 @frozen(kw_only=True)
@@ -92,6 +97,18 @@ class TurnStarted(Event):
     turn: str
     messages: tuple[str, ...]
     """Ids of the accepted messages that this turn answers."""
+    revised: tuple[Message, ...] = ()
+    """Those of them that a policy revised, as the model may see them."""
+
+
+@frozen(kw_only=True)
+class TurnSteered(Event):
+    """Messages that arrived while a turn ran have joined it, before its next model call. Since: 1.1."""
+
+    kind: ClassVar[str] = "turn_steered"
+    turn: str
+    messages: tuple[str, ...]
+    """Ids of the accepted messages that joined; the turn answers them as well."""
     revised: tuple[Message, ...] = ()
     """Those of them that a policy revised, as the model may see them."""
 
@@ -174,7 +191,8 @@ class TurnEnded(Event):
     address: Address | None = None
     in_reply_to: str = ""
     reason: str = ""
-    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused."""
+    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused; ``policy:LAYER:RULE`` where one
+    denied a request to a model."""
     usage: Usage = Usage()
 
 

@@ -166,6 +166,11 @@ class DraftBoard:
         self._changed = trio.Event()
         self.author: Principal | None = None
 
+    def answers(self, accepted: ev.MessageAccepted) -> None:
+        """The turn answers this message as well, which came last."""
+        self._draft = evolve(self._draft, in_reply_to=accepted.external_id)
+        self.author = accepted.message.author
+
     async def emit(self, delta: Delta) -> None:
         if delta.kind == "text":
             self._pieces.append(delta.text)

@@ -12,13 +12,13 @@ from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._codec import decode_event, unstructure
+from fairlead._gate import Gate
 from fairlead._leaf import said
 from fairlead._message import Message, ToolResult, new_id
 from fairlead._router import Router
 from fairlead._schemas import check
 from fairlead._session import fold
 from fairlead._tools import result_of
-from fairlead._turn import ask
 from fairlead._work import ModelRequest, Review
 from fairlead.errors import JournalError, SchemaError, SessionNotFound
 
@@ -127,7 +127,7 @@ class SessionStore:
             state, engine = held.state, self._engine
             agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
             made = await engine.compactor.make(
-                state, engine.models.resolve(agent.model), partial(_ask, engine, held, agent.name), forced=True
+                state, engine.models.resolve(agent.model), partial(_ask, engine, held, agent.name), wanted=True
             )
             if made is not None:
                 await held.append(made)
@@ -202,13 +202,13 @@ class SessionStore:
 
 
 async def _ask(engine: Engine, held: Session, agent: str, chain: Sequence[Link], request: ModelRequest) -> Answered:
-    """Ask between two turns: nobody in particular has asked, and what fails or is denied is told to the operator."""
+    """Ask between two turns, on behalf of nobody in particular: whoever may type it may read the journal."""
 
     def failed(link: Link, error: BaseException, _: str) -> None:
         engine.notice("compaction", f"{link.ref.provider}/{link.ref.model} failed with {said(error)}")
 
-    blank = Review("model_request", request, held.state.id, agent)
-    return await ask(engine, chain, request, blank, None, failed, lambda *_: None)
+    gate = Gate(engine.policy, Review("model_request", request, held.state.id, agent), (None,), lambda *_: None)
+    return await engine.models.generate(chain, request, None, failed, gate)
 
 
 def _is_busy(state: SessionState) -> bool:

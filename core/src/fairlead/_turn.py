@@ -6,17 +6,23 @@ result are run or, where they must not run twice, become *unknown*; otherwise th
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
+from fairlead._answering import FULL, Answering, refusal_of
 from fairlead._config import Agent, Limits
+from fairlead._gate import Gate
 from fairlead._leaf import leaf, said
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
+from fairlead._policy import rule_of, said_no
+from fairlead._session import Running
 from fairlead._tools import CallContext, ToolEntry, result_of
-from fairlead._work import ModelRequest, Progress, Review
+from fairlead._work import Delta, ModelRequest, Progress
 from fairlead.errors import ContextOverflow, ProviderError, TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
@@ -24,14 +30,13 @@ if TYPE_CHECKING:
 
     from fairlead._compaction import Compactor
     from fairlead._contracts import Recall
-    from fairlead._message import Address, Principal
     from fairlead._models import Answered, Link, ModelResolver
-    from fairlead._policy import Decision, PolicyEngine
+    from fairlead._policy import PolicyEngine
     from fairlead._session import Session
     from fairlead._tools import ToolRegistry
-    from fairlead._work import Emit, ModelInfo
+    from fairlead._work import Emit
 
-__all__ = ["Engine", "Order", "Turn", "ask"]
+__all__ = ["Engine", "Order", "Turn"]
 
 
 @frozen
@@ -65,24 +70,22 @@ class Order:
     """The id of the turn, where whoever starts it must know it before."""
     accept: Callable[[str], str] | None = None
     """Says what is wrong with an answer's text; empty where it will do."""
+    joining: Callable[[Session], Sequence[ev.MessageAccepted]] | None = None
+    """The messages that wait and join the turn that runs."""
+    joined: Callable[[ev.MessageAccepted], None] | None = None
+    """Is told of the last one that did: the turn answers it."""
 
 
 _Ready = tuple[ToolCall, ToolEntry]
 """A call that may run."""
 
 
-class Turn:
+class Turn(Answering):
     """One turn of one session. Whoever runs it holds the session's lane."""
 
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
-        self._engine, self._session, self._order = engine, session, order
+        super().__init__(engine, session, order)
         state = session.state
-        self._accepted = [state.queue[message] for message in order.messages]
-        first = self._accepted[0]
-        self._principal: Principal | None = first.message.author
-        self._address: Address | None = first.address
-        self._reply_to = first.external_id
-        self._agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
         self._tools = engine.tools.specs(self._agent)
         resumes = state.turn is not None and state.turn.messages == order.messages
         self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
@@ -93,20 +96,23 @@ class Turn:
 
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
-        with trio.CancelScope(deadline=trio.current_time() + self._engine.limits.seconds) as scope:
-            self._session.scope = scope
-            if self._session.cancel_next in self._order.messages:
-                scope.cancel()
+        limits = self._engine.limits
+        with trio.CancelScope(deadline=trio.current_time() + limits.seconds) as scope:
+            running = self._running = self._session.running = Running(self._messages, scope)
+            if self._session.cancel_next in self._messages:
+                running.end("cancelled")
             try:
                 return await self._drive()
             except TurnFailed as failure:
                 return await self.end("failed", reason=failure.reason, notice=failure.problem)
             finally:
-                self._session.scope = None
-        if trio.current_time() >= scope.deadline:
-            text = f"The turn was stopped after {self._engine.limits.seconds:g} s."
-            return await self.end("failed", reason="time", notice=text)
-        return await self.end("cancelled", reason="cancelled", notice="The turn was cancelled.")
+                self._session.running = None
+        if running.why in _CANCELLED:
+            return await self.end("cancelled", reason=running.why, notice=_CANCELLED[running.why])
+        if running.why:
+            text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
+            return await self.end("failed", reason=running.why, notice=text)
+        return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
 
     async def end(
         self,
@@ -137,7 +143,7 @@ class Turn:
                 usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
-            messages=self._order.messages,
+            messages=self._messages if turn is None else turn.messages,
             outcome=outcome,
             answer=answer,
             address=self._address,
@@ -146,7 +152,7 @@ class Turn:
             usage=usage,
             at=now,
         )
-        if outcome == "answered" or self._order.messages[0] in session.state.queue:  # else it was erased
+        if outcome == "answered" or self._messages[0] in session.state.queue:  # else it was erased
             await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
 
@@ -168,7 +174,7 @@ class Turn:
     def _fits(self, event: ev.Event) -> bool:
         """Whether an event has its place in the turn as the journal has it now."""
         turn = self._session.state.turn
-        if turn is None or turn.id != self.id:
+        if turn is None or turn.id != self.id or turn.messages != self._messages:
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
@@ -188,6 +194,8 @@ class Turn:
         elif self._session.state.turn.calls:
             await self._resume_calls()
         while True:
+            if self._order.joining is not None:
+                await self._steer(())
             self._check_limits()
             answered = await self._ask_model()
             message = answered.message
@@ -204,37 +212,22 @@ class Turn:
     # -- the beginning
 
     async def _begin(self) -> ev.TurnEnded | None:
-        """Let policies see the messages, then start. A refusal ends the turn before the model has seen a word."""
+        """Let policies see the messages, then start. Where none passes, the turn ends before the model sees a word."""
+        revised: tuple[Message, ...] = ()
         if self._engine.max_events and self._is_full(self._engine.max_events):
-            notice = "This session is as long as it may become. Begin a new one, or ask the operator to put it away."
-            return await self.end("refused", reason="sessions.max_events", notice=notice)
-        revised = []
+            return await self.end("refused", reason="sessions.max_events", notice=FULL)
         if self._engine.policy.watches("message_in"):
-            for accepted in self._accepted:
-                decision = await self._engine.policy.decide(self._review("message_in", accepted.message))
-                self._note_decision(decision, accepted.message.id, "message_in")
-                if not decision.passes:
-                    return await self._refuse(decision)
-                if decision.effect == "revise":
-                    first = accepted.message
-                    revised.append(evolve(decision.subject, id=first.id, role="user", author=first.author, calls=()))
-        self._session.note(
-            ev.TurnStarted(turn=self.id, messages=self._order.messages, revised=tuple(revised), at=self._now())
-        )
+            revised, refused = await self._let_in(self._accepted)
+            if len(refused) == len(self._accepted):
+                last, verdict = refused.pop()
+                self._turn_away(refused)
+                self._answers([last])
+                return await self.end("refused", reason=rule_of(verdict), notice=refusal_of(verdict))
+            if refused:
+                self._turn_away(refused)
+                self._answers([each for each in self._accepted if each.message.id in self._session.state.queue])
+        self._session.note(ev.TurnStarted(turn=self.id, messages=self._messages, revised=revised, at=self._now()))
         return None
-
-    def _is_full(self, most: int) -> bool:
-        """The operator hears of it from nine tenths on."""
-        name, version = self._session.state.id, self._session.state.version
-        if version >= most * 9 // 10:
-            next_step = f"fairlead sessions archive {name}"
-            self._engine.notice("sessions", f"{name!r} has {version} events, at most {most}; next: {next_step}")
-        return version >= most
-
-    async def _refuse(self, decision: Decision) -> ev.TurnEnded:
-        verdict = decision.verdict
-        notice = f"This was refused by {verdict.rule!r}" + (f": {verdict.reason}" if verdict.reason else ".")
-        return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=notice)
 
     # -- the model
 
@@ -245,17 +238,15 @@ class Turn:
             chain = engine.models.resolve(order.model or self._agent.model)
         except Exception as error:
             raise TurnFailed(str(error), session=session.state.id, turn=self.id, reason="provider") from error
-        # Words may be shown while they come only where no policy wants to see the whole answer first.
-        emit = None if engine.policy.watches("message_out") else order.emit
         try:
             if engine.compactor.looks(session.state):
                 await self._make_room(chain)
             try:
-                answered = await self._ask(chain, self._request(chain[0]), emit)
+                answered = await self._ask(chain, self._request(chain[0]), self._emit)
             except ContextOverflow as overflow:
                 if not await self._make_room(chain, overflow):
                     raise
-                answered = await self._ask(chain, self._request(chain[0]), emit)
+                answered = await self._ask(chain, self._request(chain[0]), self._emit)
             return answered.without(session.state.called)
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
@@ -264,30 +255,32 @@ class Turn:
             raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
 
     def _request(self, link: Link) -> ModelRequest:
-        """As it goes to the first link, so that asking it copies nothing."""
-        ref, session = link.ref, self._session.state
-        return ModelRequest(
-            ref.model,
-            session.history,
-            self._agent.instructions,
-            self._tools,
-            session.id,
-            ref.credential,
-            self._order.output_schema,
-            options=ref.options,
-        )
+        """As it goes to the first link, so that asking that one copies nothing."""
+        ref, state, agent = link.ref, self._session.state, self._agent
+        given = (agent.instructions, self._tools, state.id, ref.credential, self._order.output_schema)
+        return ModelRequest(ref.model, state.history, *given, options=ref.options)
 
     async def _make_room(self, chain: Sequence[Link], overflow: ContextOverflow | None = None) -> bool:
         """Compact the session where it must be. False where nothing changed."""
-        limit, forced = (overflow.limit, True) if overflow is not None else (None, False)
-        made = await self._engine.compactor.make(self._session.state, chain, self._ask, forced=forced, limit=limit)
+        made = await self._engine.compactor.make(self._session.state, chain, self._ask, overflow)
         if made is not None:
             await self._append(made)
         return made is not None
 
     async def _ask(self, chain: Sequence[Link], request: ModelRequest, emit: Emit | None = None) -> Answered:
-        blank = self._review("model_request", request)
-        return await ask(self._engine, chain, request, blank, emit, self._note_failure, self._note_decision)
+        engine, gate = self._engine, None
+        if engine.policy.watches("model_request"):
+            gate = Gate(engine.policy, self._review("model_request", request), self._authors, self._note_decision)
+        return await engine.models.generate(chain, request, emit or self._tick, self._note_failure, gate)
+
+    async def _tick(self, _: Delta) -> None:
+        self._running.moves += 1
+
+    async def _emit(self, delta: Delta) -> None:
+        self._running.moves += 1
+        # Words may be shown while they come only where no policy wants to see the whole answer first.
+        if self._order.emit is not None and not self._engine.policy.watches("message_out"):
+            await self._order.emit(delta)
 
     def _note_failure(self, link: Link, error: BaseException, partial: str) -> None:
         detail = error.problem if isinstance(error, ProviderError) else ""
@@ -328,16 +321,27 @@ class Turn:
         event = self._answered_event(answered)
         if not self._engine.policy.watches("message_out"):
             return await self.end("answered", events=(event,))
-        decision = await self._engine.policy.decide(self._review("message_out", answered.message))
+        decision = await self._decide("message_out", answered.message)
         self._note_decision(decision, answered.message.id, "message_out")
         if not decision.passes:
             self._session.note(event)
-            verdict = decision.verdict
-            return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=_said_no(decision))
+            return await self.end("refused", reason=rule_of(decision.verdict), notice=said_no(decision))
         revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
     # -- tools
+
+    async def _steer(self, left: Sequence[_Ready]) -> bool:
+        """Let in what has arrived meanwhile; whether something has. The calls in `left` are skipped then."""
+        joined, revised = await self._arrivals()
+        if joined:
+            events: list[ev.Event] = []
+            for call, _ in left:
+                self._reject(call, "skipped", "skipped for an incoming message", events)
+            for event in events:
+                self._session.note(event)
+            self._join(joined, revised)
+        return bool(joined)
 
     async def _take_calls(self, answered: Answered) -> None:
         """Decide about each call, make answer and decisions durable, then run what may run."""
@@ -381,10 +385,10 @@ class Turn:
         if wrong:
             self._reject(call, "invalid", f"The call was not made: {wrong}", events)
             return
-        decision = await engine.policy.decide(self._review("tool_call", call, entry))
+        decision = await self._decide("tool_call", call, entry)
         events.append(self._decided(decision, call.id, "tool_call"))
         if not decision.passes:
-            self._reject(call, "denied", _said_no(decision), events)
+            self._reject(call, "denied", said_no(decision), events)
             return
         if decision.effect == "revise":
             call = evolve(decision.subject, id=call.id, tool=call.tool)
@@ -400,20 +404,21 @@ class Turn:
 
     async def _run_all(self, ready: list[_Ready]) -> None:
         """Calls that may run beside each other do; the others run alone, in the order of the answer."""
-        together: list[_Ready] = []
+        batches: list[list[_Ready]] = []
         for one in ready:
-            if one[1].spec.parallel:
-                together.append(one)
-                continue
-            await self._run_together(together)
-            together = []
-            await self._run_one(one)
-        await self._run_together(together)
+            if batches and one[1].spec.parallel and batches[-1][0][1].spec.parallel:
+                batches[-1].append(one)
+            else:
+                batches.append([one])
+        for step, batch in enumerate(batches):
+            if self._order.joining is not None and await self._steer(list(chain.from_iterable(batches[step:]))):
+                return
+            await self._run_together(batch)
 
     async def _run_together(self, batch: list[_Ready]) -> None:
         if len(batch) == 1:
             await self._run_one(batch[0])
-        elif batch:
+        else:
             try:
                 async with trio.open_nursery() as nursery:
                     for one in batch:
@@ -430,7 +435,7 @@ class Turn:
             self._principal,
             engine.recall,
             engine.clock,
-            (lambda detail: self._show(call, "running", detail)) if self._order.progress is not None else None,
+            partial(self._moved, call),
         )
         started = trio.current_time()
         result, full = await engine.tools.run(entry, call, context)
@@ -440,10 +445,10 @@ class Turn:
         await self._append(self._returned(result, full, trio.current_time() - started))
 
     async def _review_result(self, result: ToolResult, full: str, entry: ToolEntry) -> tuple[ToolResult, str]:
-        decision = await self._engine.policy.decide(self._review("tool_result", result, entry))
+        decision = await self._decide("tool_result", result, entry)
         self._note_decision(decision, result.call, "tool_result")
         if not decision.passes:
-            return evolve(result, parts=(Text(_said_no(decision), HOST),), error="denied", cut=0), ""
+            return evolve(result, parts=(Text(said_no(decision), HOST),), error="denied", cut=0), ""
         if decision.effect == "revise":
             return evolve(decision.subject, call=result.call, tool=result.tool), ""
         return result, full
@@ -453,35 +458,14 @@ class Turn:
 
     # -- small things
 
-    def _now(self) -> float:
-        return self._engine.clock()
-
     def _show(self, call: ToolCall, status: Any, detail: str, evidence: Mapping[str, Any] | None = None) -> None:
         if self._order.progress is not None:
             told = Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments, evidence or {})
             self._order.progress(told)
 
-    def _review(self, boundary: Any, subject: Any, entry: ToolEntry | None = None) -> Review:
-        tool = entry.spec if entry is not None else None
-        return Review(boundary, subject, self._session.state.id, self._agent.name, self._principal, self._address, tool)
-
-    def _decided(self, decision: Decision, subject: str, boundary: Any) -> ev.Decided:
-        verdict = decision.verdict
-        return ev.Decided(
-            turn=self.id,
-            boundary=boundary,
-            subject=subject,
-            effect=decision.effect,
-            rule=verdict.rule,
-            layer=verdict.layer,
-            policy=verdict.policy,
-            reason=verdict.reason,
-            at=self._now(),
-        )
-
-    def _note_decision(self, decision: Decision, subject: str, boundary: Any) -> None:
-        if decision.effect != "allow":
-            self._session.note(self._decided(decision, subject, boundary))
+    def _moved(self, call: ToolCall, detail: str) -> None:
+        self._running.moves += 1
+        self._show(call, "running", detail)
 
     def _check_limits(self) -> None:
         turn, limits = self._session.state.turn, self._engine.limits
@@ -502,58 +486,8 @@ class Turn:
             raise TurnFailed(text, session=self._session.state.id, turn=self.id, reason="arguments")
 
 
-async def ask(
-    engine: Engine,
-    chain: Sequence[Link],
-    request: ModelRequest,
-    blank: Review,
-    emit: Emit | None,
-    failed: Callable[[Link, BaseException, str], None],
-    note: Callable[[Decision, str, Any], None],
-) -> Answered:
-    """Ask a chain, each request past the policies; `blank` is their review. `ProviderError`, `TurnError`."""
-    gate = _Gate(engine.policy, blank, note) if engine.policy.watches("model_request") else None
-    return await engine.models.generate(chain, request, emit, failed, gate)
-
-
-class _Gate:
-    """Lets the policies review each request to a model, and tells them what it used."""
-
-    def __init__(self, policy: PolicyEngine, blank: Review, note: Callable[[Decision, str, Any], None]) -> None:
-        """`blank`: a review of the turn, with any subject."""
-        self._policy, self._blank, self._note = policy, blank, note
-        self._passed: Review | None = None
-
-    async def admit(self, request: ModelRequest, provider: str, info: ModelInfo | None) -> ModelRequest:
-        if self._passed is not None:  # one request is one crossing, with an id of its own
-            request = evolve(request, id=new_id())
-        review = evolve(self._blank, subject=request, provider=provider, model=info)
-        decision = await self._policy.decide(review)
-        self._note(decision, request.id, "model_request")
-        if not decision.passes:
-            raise TurnFailed(_said_no(decision), session=review.session, reason="policy")
-        if decision.effect == "revise":
-            request = evolve(decision.subject, id=request.id)
-        self._passed = evolve(review, subject=request)
-        return request
-
-    async def settle(self, usage: Usage | None) -> None:
-        assert self._passed is not None, "only what was admitted is settled"
-        await self._policy.settle(self._passed, usage)
-
-
 _CALLS = 128
 """Calls of one answer that are made. No task asks for more; a model that loops does."""
 _DETAIL = 200
 """Characters of a tool's progress or result that are shown while a turn runs."""
-
-
-def _said_no(decision: Decision) -> str:
-    verdict = decision.verdict
-    if decision.effect == "ask":
-        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
-    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
-        return f"Denied: {verdict.reason or verdict.rule}."
-    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
-        f" {verdict.reason}" if verdict.reason else ""
-    )
+_CANCELLED = {"cancelled": "The turn was cancelled.", "interrupted": "A newer message interrupted this answer."}

@@ -21,6 +21,7 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]

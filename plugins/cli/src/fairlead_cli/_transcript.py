@@ -71,6 +71,8 @@ def _rare(event: Event) -> Iterable[tuple[str, str]]:
             yield f"· {model} failed: {event.error}: {one_line(event.detail, _RESULT_CHARS)}", "yellow"
         case ev.Corrected():
             yield f"· corrected: {one_line(event.message.text, _RESULT_CHARS)}", "yellow"
+        case ev.TurnSteered():
+            yield f"· {len(event.messages)} of them joined the turn", "dim"
         case ev.RolledBack():
             yield f"rolled back to version {event.to_version}", "yellow"
         case ev.TurnEnded():
