@@ -88,7 +88,12 @@ async def test_figures_of_the_provider_count() -> None:
 async def test_overflow_is_compacted_and_asked_again() -> None:
     """A provider that refuses the size is asked once more with less, in the same turn."""
     refused = errors.ContextOverflow("too large", provider="scripted", limit=1_500)
-    script = [*(uncounted(f"a{n} {FILLER}") for n in range(3)), refused, uncounted("In short."), uncounted("done")]
+    script: list[Any] = [
+        *(uncounted(f"a{n} {FILLER}") for n in range(3)),
+        refused,
+        uncounted("In short."),
+        uncounted("done"),
+    ]
     provider = ScriptedProvider(script, models=(ModelInfo("script"),))
     async with fairlead.open(providers=[provider]) as app:
         await talk(app, 3)

@@ -178,7 +178,7 @@ class Turn(Answering):
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
-        return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
+        return not isinstance(event, ev.ModelAnswered | ev.Compacted) or turn.steps == self._steps
 
     def _left_as(self, call: ToolCall) -> str:
         if call.id not in self._begun:
