@@ -119,7 +119,7 @@ class Sessions(RuleBasedStateMachine):
             return Answered(words, "p", "m", Usage(5, 5), "stop")
 
         async def make() -> events.Compacted | None:
-            return await self.compactor.make(self.state, self.chain, ask, wanted=forced)
+            return await self.compactor.make(self.state, self.chain, ask, forced=forced)
 
         before = encoded(self.state.history)
         made = trio.run(make)

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     Refused = tuple[ev.MessageAccepted, Verdict]
 
-__all__ = ["FULL", "Answering", "refusal_of"]
-
-FULL = "This session is as long as it may become. Begin a new one, or ask the operator to put it away."
+__all__ = ["Answering", "refusal_of"]
 
 
 class Answering:
@@ -62,14 +60,6 @@ class Answering:
             elif decision.effect == "revise":
                 revised.append(evolve(decision.subject, id=first.id, role="user", author=first.author, calls=()))
         return tuple(revised), refused
-
-    def _is_full(self, most: int) -> bool:
-        """Whether the session has `most` events; the operator hears of it from nine tenths on."""
-        name, version = self._session.state.id, self._session.state.version
-        if version >= most * 9 // 10:
-            next_step = f"fairlead sessions archive {name}"
-            self._engine.notice("sessions", f"{name!r} has {version} events, at most {most}; next: {next_step}")
-        return version >= most
 
     def _turn_away(self, refused: Sequence[Refused]) -> None:
         """Let messages end by themselves, whose company goes on."""

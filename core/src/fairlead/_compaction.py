@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fairlead._config import Compaction
     from fairlead._models import Answered, Link, ModelResolver
     from fairlead._session import SessionState
-    from fairlead.errors import ContextOverflow
 
     Ask = Callable[[Sequence[Link], ModelRequest], Awaitable[Answered]]
     Item = Message | ToolResult
@@ -70,19 +69,13 @@ class Compactor:
         return self.rules.at > 0 and state.weight.of(state.context) >= max(_SMALL, state.patience)
 
     async def make(
-        self,
-        state: SessionState,
-        chain: Sequence[Link],
-        ask: Ask,
-        overflow: ContextOverflow | None = None,
-        *,
-        wanted: bool = False,
+        self, state: SessionState, chain: Sequence[Link], ask: Ask, *, forced: bool = False, limit: int | None = None
     ) -> ev.Compacted | None:
         """A compaction, where the context nears the window of the model that is about to be asked; else None.
 
-        Whatever its size where somebody has `wanted` it, or a provider has refused a request as too large.
+        `forced`: whatever its size, since somebody wants it or a provider has refused it; `limit`: the window in tokens
+        that the provider named then.
         """
-        forced, limit = wanted or overflow is not None, overflow.limit if overflow is not None else None
         size, at = max(state.weight.of(state.context), 1), self.rules.at or 1.0
         told = limit or await self.models.window(chain[0]) or self.rules.window or _UNKNOWN
         window = min(told, self.rules.window or told)

@@ -229,6 +229,7 @@ class Desk:
                 raise
             # A fault of ours: the message must have an end all the same.
             self._observers.raise_notice("turn", f"broke with {said(fault)}", level="error")
+            session.stale = True  # what it noted may be what no journal can hold
             ended = await turn.end("failed", reason="internal", notice="An internal error ended the turn.")
             if waited_for:
                 raise

@@ -127,7 +127,7 @@ class SessionStore:
             state, engine = held.state, self._engine
             agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
             made = await engine.compactor.make(
-                state, engine.models.resolve(agent.model), partial(_ask, engine, held, agent.name), wanted=True
+                state, engine.models.resolve(agent.model), partial(_ask, engine, held, agent.name), forced=True
             )
             if made is not None:
                 await held.append(made)
@@ -202,12 +202,15 @@ class SessionStore:
 
 
 async def _ask(engine: Engine, held: Session, agent: str, chain: Sequence[Link], request: ModelRequest) -> Answered:
-    """Ask between two turns, on behalf of nobody in particular: whoever may type it may read the journal."""
+    """Ask between two turns: nobody in particular has asked, and what fails or is denied is told to the operator."""
 
     def failed(link: Link, error: BaseException, _: str) -> None:
         engine.notice("compaction", f"{link.ref.provider}/{link.ref.model} failed with {said(error)}")
 
-    gate = Gate(engine.policy, Review("model_request", request, held.state.id, agent), (None,), lambda *_: None)
+    gate = None
+    if engine.policy.watches("model_request"):
+        blank = Review("model_request", request, held.state.id, agent)
+        gate = Gate(engine.policy, blank, (None,), lambda *_: None)
     return await engine.models.generate(chain, request, None, failed, gate)
 
 
