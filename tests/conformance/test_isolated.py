@@ -43,6 +43,7 @@ def only_process(reason: str = "") -> dict[str, str]:
 TOOL = {"process": "", "container": "", "kernel": GVISOR}
 PLACES: dict[str, dict[str, str]] = {
     "anthropic": only_process(),
+    "budgets": only_process(),
     "calculator": TOOL,
     "cli": only_process(TERMINAL),
     "clock": TOOL,
@@ -157,6 +158,16 @@ class Ruled:
             self.more = ()
 
 
+class Spent:
+    """One process has the directory of a table, and with it the ledger."""
+
+    table: str
+
+    async def make_narrower(self, tmp_path: Path) -> Any:
+        self.table += "-narrower"
+        return await super().make_narrower(tmp_path)  # type: ignore[misc]  # of the class that this is mixed into
+
+
 synapse = importlib.import_module("plugins.matrix.tests.conftest").synapse
 
 
@@ -178,6 +189,7 @@ class Rooms:
 
 KITS: dict[str, tuple[str, str, type[Any]]] = {
     "anthropic": ("providers", "TestAnthropic", object),
+    "budgets": ("policies", "TestBudgets", Spent),
     "calculator": ("tools", "TestCalculator", object),
     "clock": ("tools", "TestClock", object),
     "fetch": ("tools", "TestFetch", Site),
@@ -206,6 +218,7 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
 
 
 NOT_HERE = {
+    "budgets": ["test_other_processes_decide_alike"],
     "matrix": [
         "test_opening_and_closing_leaves_nothing_behind",
         "test_same_send_after_a_restart_has_no_second_effect",
