@@ -14,7 +14,6 @@ from trio.testing import MockClock
 
 import fairlead
 from fairlead import errors
-from fairlead._journal import VolatileMemory
 from fairlead.config import Config, SessionLimits
 from fairlead.testing import ScriptedProvider
 from fairlead_cli._archive import DAY, archive, days_of, expired, prune_daily, put_away, restore
@@ -24,7 +23,7 @@ from fairlead_cli._failures import Refused
 def opened(tmp_path: Path, clock: Any = time.time, **limits: Any) -> Any:
     config = Config(data_dir=tmp_path, sessions=SessionLimits(**limits))
     provider = ScriptedProvider(["fine"], repeat=True)
-    return fairlead.open(config, providers=[provider], memories=[VolatileMemory(clock)], clock=clock)
+    return fairlead.open(config, providers=[provider], clock=clock)
 
 
 async def test_archive_is_a_file_and_the_journal_forgets(tmp_path: Path) -> None:
