@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 _OURS = (
-    "anthropic budgets calculator clock contacts email fetch irc matrix notes openai rehearsal rules sqlite telegram "
-    "webhook workbench"
+    "anthropic budgets calculator clock contacts email fetch irc logs matrix notes openai rehearsal rules sqlite "
+    "telegram webhook workbench"
 )
 TRUSTED = {name: f"fairlead-{name}" for name in _OURS.split()} | {"terminal": "fairlead-cli"}
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
