@@ -268,20 +268,19 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 }
 
 
-@define
 class Running:
-    """A turn that runs in this process, for whoever wants to end it, or to know whether it goes on."""
+    """What a turn that runs shows to whoever wants to end it, or to know whether it goes on."""
 
     messages: tuple[str, ...]
     scope: trio.CancelScope
-    why: str = ""
+    why = ""
     """The word for what ended it from outside: ``cancelled``, ``interrupted``, ``stalled``."""
-    moves: int = 0
+    moves = 0
     """Counts what is shown of it: pieces of answers, and what tools say of themselves."""
-    patient: bool = False
+    patient = False
     """It waits for a person, which is no stall."""
 
-    def end(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Cancel it. The first reason counts."""
         self.why = self.why or why
         self.scope.cancel()
@@ -326,13 +325,6 @@ class Session:
         """Messages that no turn has taken up, in the order of coming."""
         begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
         return [accepted for name, accepted in self.state.queue.items() if name not in begun]
-
-    @property
-    def mark(self) -> tuple[Any, ...]:
-        """Differs from an earlier one where something has gone on since."""
-        running = self.running
-        moves = None if running is None else (running.scope, running.moves, running.why)
-        return moves, self.state.version, len(self._noted)
 
     @property
     def writing(self) -> bool:
