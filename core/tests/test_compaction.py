@@ -88,7 +88,12 @@ async def test_figures_of_the_provider_count() -> None:
 async def test_overflow_is_compacted_and_asked_again() -> None:
     """A provider that refuses the size is asked once more with less, in the same turn."""
     refused = errors.ContextOverflow("too large", provider="scripted", limit=1_500)
-    script = [*(uncounted(f"a{n} {FILLER}") for n in range(3)), refused, uncounted("In short."), uncounted("done")]
+    script: list[Any] = [
+        *(uncounted(f"a{n} {FILLER}") for n in range(3)),
+        refused,
+        uncounted("In short."),
+        uncounted("done"),
+    ]
     provider = ScriptedProvider(script, models=(ModelInfo("script"),))
     async with fairlead.open(providers=[provider]) as app:
         await talk(app, 3)
@@ -396,6 +401,35 @@ async def test_compaction_can_be_switched_off() -> None:
         await talk(app, 10)
         assert 20 == len(await app.sessions.history("s"))
         assert await app.sessions.compact("s") is not None
+
+
+async def test_death_in_the_middle_of_a_summary_leaves_nothing(autojump_clock: object) -> None:
+    """The next process finds the turn as if none had been begun, makes one, and answers once."""
+    memory, reached = VolatileMemory(), trio.Event()
+
+    async def never(request: fairlead.ModelRequest) -> Any:
+        if not request.instructions:
+            return uncounted(FILLER)
+        reached.set()
+        return await trio.sleep_forever()
+
+    provider = ScriptedProvider([never], repeat=True, models=SMALL)
+    async with fairlead.open(providers=[provider], memories=[memory]) as app, trio.open_nursery() as nursery:
+        nursery.start_soon(talk, app, 20)
+        await reached.wait()
+        app._desk.stopping = True  # noqa: SLF001  # as at the end of a process: what is cut off now is left
+        nursery.cancel_scope.cancel()
+    assert memory.journal is not None
+    left = fold("s", await memory.journal.read("s"))
+    assert left.compactions == []
+    async with fairlead.open(providers=[answering()], memories=[memory]) as app:
+        await app._desk.resume("s")  # noqa: SLF001  # as a serving app does with what it claims
+        await app._desk.wait_idle()  # noqa: SLF001  # the turn's end
+        ends = [r.event for r in await app.sessions.records("s") if isinstance(r.event, events.TurnEnded)]
+        held = (await app._desk.sessions.get("s")).state  # noqa: SLF001  # the fold in memory
+    assert {"answered"} == {end.outcome for end in ends}
+    assert len({end.messages for end in ends}) == len(ends)
+    assert 1 == len(held.compactions)
 
 
 async def test_another_process_folds_the_same_context() -> None:

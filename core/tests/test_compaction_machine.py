@@ -75,7 +75,7 @@ class Sessions(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.state.turn is not None)
-    @rule(text=WORDS, count=st.integers(1, 3), size=st.sampled_from([1, 40]))
+    @rule(text=WORDS, count=st.integers(1, 3), size=st.sampled_from([1, 40, 200]))
     def call(self, text: str, count: int, size: int) -> None:
         """The model calls tools, and all return."""
         self.number += 1

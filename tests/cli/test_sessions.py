@@ -49,6 +49,42 @@ def test_sessions_round_trip(home: Home) -> None:
     assert "next: fairlead sessions list" in gone.stderr
 
 
+def test_long_session_is_compacted_put_away_and_brought_back(home: Home) -> None:
+    """Each command with what the one before has left; the words stay in the journal all the time."""
+    place = "main/terminal//long"
+    quiet = "The harbour was quiet and the crew went on with the usual work. " * 20
+    for number in range(4):
+        told = f"We decided that service-{number} listens at 10.0.0.{number}. {quiet}"
+        assert 0 == home.run("chat", "--session", "long", told).returncode
+
+    made = json.loads(home.run("sessions", "compact", place, "--json").stdout)
+    assert made["compacted"]
+    assert made["tokens_after"] < made["tokens_before"]
+    shown = home.run("sessions", "show", place).stdout
+    for words in (
+        "compacted: about",
+        "summary by rehearsal/rehearsal: [A summary",
+        "- We decided that service-0 listens at",
+    ):
+        assert words in shown
+    assert f"service-0 listens at 10.0.0.0. {quiet[:40]}" in shown
+
+    assert 0 == home.run("sessions", "undo", place).returncode
+    assert "the newest compaction was undone" in home.run("sessions", "show", place).stdout
+    again = home.run("sessions", "undo", place)
+    assert (2, True) == (again.returncode, f"next: fairlead sessions compact {place}" in again.stderr)
+
+    archived = json.loads(home.run("sessions", "archive", place, "--json").stdout)["sessions"]
+    assert [] == json.loads(home.run("sessions", "list", "--json").stdout)
+    assert 0 == home.run("sessions", "restore", archived[place]).returncode
+    assert f"service-0 listens at 10.0.0.0. {quiet[:40]}" in home.run("sessions", "show", place).stdout
+    assert 0 == home.run("sessions", "audit").returncode
+
+    none = home.run("sessions", "prune")
+    assert (2, True) == (none.returncode, "[sessions] retention_days = 90" in none.stderr)
+    assert {"sessions": {}} == json.loads(home.run("sessions", "archive", "--older-than", "1d", "--json").stdout)
+
+
 def test_policy_is_explained(home: Home) -> None:
     """The outcome, the rule and its layer; what no rule allows is denied, and why is said."""
     allowed = json.loads(home.run("policy", "explain", "calculate", '{"expression": "1"}', "--json").stdout)

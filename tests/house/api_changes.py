@@ -10,6 +10,7 @@ DECLARED: dict[str, dict[str, str]] = {
         "fairlead.config.Config.limits": "the default limits have more fields, with their defaults",
         "fairlead.testing.ToolConformance.context": "what authors give, a FakeToolContext, is a ToolContext",
         "fairlead.testing.ToolConformance.example": "Arguments is a name for the mapping that it was",
+        "fairlead.types.SessionStore.__init__": "only an app makes one, with its engine instead of its clock",
         "schema plugin-manifest .api": "a range is a new form beside the old one, which means what it meant",
     },
 }

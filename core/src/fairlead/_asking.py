@@ -84,7 +84,11 @@ class Asking(Answering):
         policy, gate = self._engine.policy, None
         if policy.watches("model_request"):
             gate = Gate(policy, self._review("model_request", request), self._authors, self._note_decision)
-        return await self._engine.models.generate(chain, request, emit, self._note_failure, gate)
+        return await self._engine.models.generate(chain, request, emit or self._tick, self._note_failure, gate)
+
+    async def _tick(self, _: Delta) -> None:
+        """Nobody is shown a summary; but it goes on."""
+        self.moves += 1
 
     async def _emit(self, delta: Delta) -> None:
         self.moves += 1
@@ -151,7 +155,7 @@ class Asking(Answering):
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
-        return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
+        return not isinstance(event, ev.ModelAnswered | ev.Compacted) or turn.steps == self._steps
 
 
 def _of_known(event: ev.Event, queue: Mapping[str, ev.MessageAccepted]) -> ev.Event:

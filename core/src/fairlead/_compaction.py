@@ -84,7 +84,7 @@ class Compactor:
         goal = int(at * (min(window, size) if forced else window))
         state.patience = size * 1.1  # where nothing comes of it: each try may cost money
         made = self._cut_results(state, size, goal)
-        if made is None and (plan := self._plan(state, size, window, goal)) is not None:
+        if made is None and (plan := await self._plan(state, size, window, goal)) is not None:
             made = await self._summed_up(state, plan, chain, ask)
         return made
 
@@ -97,7 +97,7 @@ class Compactor:
         made = self._weighed(state, evolve(last, cut_to=cut_to, cut_chars=self.rules.result_chars, usage=Usage()), size)
         return made if made is not None and made.tokens_after < goal * 3 // 4 else None
 
-    def _plan(self, state: SessionState, size: int, window: int, goal: int) -> _Plan | None:
+    async def _plan(self, state: SessionState, size: int, window: int, goal: int) -> _Plan | None:
         last, items = _newest(state), state.items
         scale = min(estimate(state.context) / size, 1.0)  # where the provider counts more than is estimated
         kept_from = _cut_at(items, last.kept_from, min(self.rules.keep_tokens, goal // 3) * scale)
@@ -109,7 +109,7 @@ class Compactor:
         fresh = [items[at] for at in (*last.pinned, *range(last.kept_from, kept_from)) if at not in pinned]
         if not fresh:
             return None
-        kept = _bounded({**last.kept, **essentials(fresh)}, window)
+        kept = _bounded({**last.kept, **await essentials(fresh)}, window // 2)
         event = evolve(last, kept_from=kept_from, pinned=pinned, kept=kept, tokens_before=size)
         return _Plan(event, [*_summary_of(last), *fresh], goal // 4 + sum(map(len, kept)) // 2, window)
 
@@ -186,7 +186,7 @@ def _cut_at(items: Sequence[Item], start: int, keep: float) -> int:
 
 
 def _bounded(kept: dict[str, str], chars: int) -> dict[str, str]:
-    """The lines without the oldest, names before all others, where they are longer than a quarter of the window."""
+    """The lines without the oldest, names before all others, where all have more characters than `chars`."""
     over = sum(map(len, kept)) - chars
     gone = set()
     for line in sorted(kept, key=lambda line: kept[line] != "name") if over > 0 else ():

@@ -188,9 +188,9 @@ class Config:
     bindings: tuple[Binding, ...] = ()
     limits: Limits = Limits()
     lanes: LaneLimits = LaneLimits()
-    compaction: Compaction = Compaction()
-    sessions: SessionLimits = SessionLimits()
     isolation: Mapping[str, Any] = field(factory=dict)
     """The table ``[isolation]``, for the isolator."""
     file: str = ""
     """Where it was read from; empty for the default."""
+    compaction: Compaction = Compaction()
+    sessions: SessionLimits = SessionLimits()

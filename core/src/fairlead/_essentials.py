@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import trio
 
 from fairlead._message import Message
 
@@ -65,6 +68,8 @@ SPOOF = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """What looks like another speaker or like the call of a tool, to some model or template."""
+_BEFORE, _AFTER = re.compile(r"(?:[\w/@-]|\d[.,:])$"), re.compile(r"[\w/@-]|[.,:]\w")
+"""What makes a word or number longer than it seems."""
 _LONGEST = 600
 """Characters of a sentence that is kept; a longer one is no sentence."""
 _OF_RESULT = 20
@@ -72,17 +77,18 @@ _OF_RESULT = 20
 _TITLES = {"decision": "Decisions:", "question": "Open questions:", "name": "Names and numbers:"}
 
 
-def essentials(items: Sequence[Message | ToolResult]) -> dict[str, str]:
+async def essentials(items: Sequence[Message | ToolResult]) -> dict[str, str]:
     """Each line that must be kept, with its kind: ``decision``, ``question`` or ``name``; in the order of the words."""
     found: dict[str, str] = {}
     for place, item in enumerate(items):
+        await trio.lowlevel.checkpoint()  # a long session takes 0.1 s, which others shall not wait for
         if not isinstance(item, Message):
             names = dict.fromkeys(_names(item.text[: _OF_RESULT * 1_000]))
             found.update((name, "name") for name in list(names)[:_OF_RESULT] if name not in found)
             continue
         for sentence in _SENTENCE.split(item.text):
             line = sentence.strip(" \t-*•")
-            kind = _kind_of(line, item, items[place + 1 :])
+            kind = _kind_of(line, item, islice(items, place + 1, None))
             if kind and len(line) <= _LONGEST and not SPOOF.search(line):
                 found.setdefault(line, kind)
         words = [item.text, *(json.dumps(call.arguments, ensure_ascii=False) for call in item.calls)]
@@ -91,7 +97,7 @@ def essentials(items: Sequence[Message | ToolResult]) -> dict[str, str]:
     return found
 
 
-def _kind_of(line: str, item: Message, later: Sequence[Message | ToolResult]) -> str:
+def _kind_of(line: str, item: Message, later: Iterable[Message | ToolResult]) -> str:
     if _OPEN.search(line) or (line.endswith("?") and _is_open(item, later)):
         return "question"
     if _DECIDED.search(line) or (item.role == "user" and _ORDERED.search(line)):
@@ -99,7 +105,7 @@ def _kind_of(line: str, item: Message, later: Sequence[Message | ToolResult]) ->
     return ""
 
 
-def _is_open(item: Message, later: Sequence[Message | ToolResult]) -> bool:
+def _is_open(item: Message, later: Iterable[Message | ToolResult]) -> bool:
     """A question is open where no answer came before the next words of a person, or one that asks back."""
     for other in later:
         if isinstance(other, Message) and not other.calls:
@@ -116,7 +122,13 @@ def _names(text: str) -> Iterable[str]:
 
 def holds(text: str, line: str) -> bool:
     """Whether the text has the line word for word, and not as a part of a longer word or number."""
-    return re.search(rf"(?<![\w/@-])(?<!\d[.,:]){re.escape(line)}(?![\w/@-]|[.,:]\w)", text) is not None
+    at = text.find(line)
+    while at >= 0:
+        end = at + len(line)
+        if not (_BEFORE.search(text[max(at - 2, 0) : at]) or _AFTER.match(text[end : end + 2])):
+            return True
+        at = text.find(line, at + 1)
+    return False
 
 
 def section(lines: Iterable[tuple[str, str]]) -> str:

@@ -187,6 +187,11 @@ class ModelResolver:
 
     async def window(self, link: Link) -> int | None:
         """Tokens of the model's window; None where its provider does not say."""
+        if not link.ref.model:
+            try:
+                link = await self._named(link)
+            except Exception:  # noqa: BLE001  # it will fail again, with words, when it is asked
+                return None
         info = await self._info(link.ref.provider, link.ref.model)
         return info.window if info is not None else None
 

@@ -108,7 +108,7 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
             turns=turns,
         )
         watch = Watch(lanes, desk.sessions, config.limits, watchers.raise_notice)
-        background.start_soon(watch.run)
+        turns.start_soon(watch.run)  # not beside the observers, who may end in their own time
         for observer in crew.observers:
             background.start_soon(watchers.run, observer, watchers.subscribe(observer))
         watchers.begin()

@@ -8,7 +8,18 @@ from itertools import groupby
 from typing import Any
 
 from fairlead import Data, File, Image, Message, ModelRequest, ToolCall, ToolResult, ToolSpec
-from fairlead_anthropic._encoded import Encoded, Item, Prefixes, arguments_of, call_id, dumps, is_text, words_of
+from fairlead_anthropic._encoded import (
+    Buffer,
+    Encoded,
+    Item,
+    Prefixes,
+    arguments_of,
+    call_id,
+    dumps,
+    is_text,
+    with_commas,
+    words_of,
+)
 
 __all__ = ["ANSWER_TOOL", "THINKING", "Wire"]
 
@@ -50,12 +61,12 @@ class Wire:
         tools = [self._tool(tool) for tool in request.tools]
         if self.by_tool(request):
             tools.append(dumps(_answer_tool(request.output_schema)))
-        parts = [head[:-1], b',"messages":[', b",".join(self._messages(request)), b"]"]
+        parts = [head[:-1], b',"messages":[', *with_commas(self._messages(request)), b"]"]
         if tools:
             parts += [b',"tools":[', b",".join(tools), b"]"]
         return b"".join([*parts, b"}"])
 
-    def _messages(self, request: ModelRequest) -> Iterator[bytes]:
+    def _messages(self, request: ModelRequest) -> Iterator[Buffer]:
         items = list(request.history)
         start = turn_start(items)
         if prefix := self._prefix(request.session, items[:start]):

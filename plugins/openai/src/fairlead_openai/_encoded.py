@@ -10,12 +10,13 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from fairlead import Audio, Data, File, Image, Message, Text, ToolResult
 
 T = TypeVar("T")
+Buffer = bytes | bytearray
 
 MAX_ITEM_BYTES = 8 * 2**20
 MAX_PREFIX_BYTES = 32 * 2**20
@@ -76,18 +77,21 @@ class Prefixes:
         self._encode = encode
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: dict[str, tuple[list[Item], bytes]] = {}
+        self._entries: dict[str, tuple[list[Item], bytearray]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __call__(self, session: str, items: list[Item]) -> bytes:
-        known, data = self._entries.pop(session, ([], b""))
+    def __call__(self, session: str, items: list[Item]) -> Buffer:
+        """What it gives is good until the next call: it grows in place, as copying it would cost more each turn."""
+        known, data = self._entries.pop(session, ([], bytearray()))
         self._bytes -= _weight(known, data)
         if items[: len(known)] != known:
-            known, data = [], b""
+            known, data = [], bytearray()
         if more := self._encode(items[len(known) :], not data):
-            data = b",".join((data, more)) if data else more
+            if data:
+                data += b","
+            data += more
         if session:
             self._entries[session] = (items, data)
             self._bytes += _weight(items, data)
@@ -96,7 +100,15 @@ class Prefixes:
         return data
 
 
-def _weight(items: list[Item], data: bytes) -> int:
+def with_commas(pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    """The pieces with commas between them, for one join at the end: a long history is copied once."""
+    for place, piece in enumerate(pieces):
+        if place:
+            yield b","
+        yield piece
+
+
+def _weight(items: list[Item], data: bytearray) -> int:
     return len(data) + 8 * len(items)
 
 

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairlead import Data, File, Image, Message, ModelRequest, Text, ToolCall, ToolResult, ToolSpec
-from fairlead_openai._encoded import Encoded, Item, Prefixes, arguments_of, call_id, data_url, dumps, words_of
+from fairlead_openai._encoded import (
+    Buffer,
+    Encoded,
+    Item,
+    Prefixes,
+    arguments_of,
+    call_id,
+    data_url,
+    dumps,
+    with_commas,
+    words_of,
+)
 
 __all__ = ["REASONING", "Wire"]
 
@@ -29,12 +40,12 @@ class Wire:
 
     def body(self, request: ModelRequest) -> bytes:
         """The whole request. What is old in it is joined, not encoded."""
-        parts = [dumps(self._settings(request))[:-1], b',"messages":[', b",".join(self._messages(request)), b"]"]
+        parts = [dumps(self._settings(request))[:-1], b',"messages":[', *with_commas(self._messages(request)), b"]"]
         if request.tools:
             parts += [b',"tools":[', b",".join(map(self._tool, request.tools)), b"]"]
         return b"".join([*parts, b"}"])
 
-    def _messages(self, request: ModelRequest) -> Iterator[bytes]:
+    def _messages(self, request: ModelRequest) -> Iterator[Buffer]:
         if request.instructions:
             yield dumps({"role": "system", "content": request.instructions})
         items = list(request.history)
