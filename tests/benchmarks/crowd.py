@@ -1,0 +1,75 @@
+"""Many sessions at once: three turns each, a tool in each turn, a model that takes 50 ms; 0.3 s were ideal.
+
+    uv run python tests/benchmarks/crowd.py [--rounds 3] [--sessions 1000,10000] [--directory DIR]
+
+With 100 rules, the origins of all words and an observer on, in memory and durable, beside the loop by hand: wall and
+CPU time, memory at the peak and of a session that waits, and how long a turn took whom it took longest.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from attrs import evolve
+from figures import Part, Row, Section, print_parts
+from rounds import Job, Kept, contestant, in_rounds, values
+from scenarios import MODEL_SECONDS, TURNS_IN_A_CROWD
+
+SIZES = (1_000, 10_000)
+GOAL, GOAL_SIZE = 1.7, 1_000
+IDEAL = TURNS_IN_A_CROWD * 2 * MODEL_SECONDS
+NAMES = {"floor": "the loop by hand", "policy": "in memory", "durable": "durable"}
+
+
+def jobs(size: int, directory: str | None) -> list[Job]:
+    made = [contestant(name, "crowd", count=size, directory=directory) for name in NAMES]
+    return [evolve(job, name=f"{job.name} {size}") for job in made]
+
+
+def parts(kept: Kept, sizes: Sequence[int]) -> Iterator[Part]:
+    for size in sizes:
+        title = f"{size:,} sessions at once ({IDEAL:g} s were ideal)"
+        yield Section(title, tuple(_rows(kept, size)), "the loop by hand in the same round")
+
+
+def _rows(kept: Kept, size: int) -> Iterator[Row]:
+    def of(name: str, figure: str) -> tuple[float, ...]:
+        return values(kept, f"{name} crowd {size}", figure)
+
+    for name, words in NAMES.items():
+        goal = GOAL if (name, size) == ("policy", GOAL_SIZE) else None
+        yield Row(f"wall, {words}", of(name, "wall_s"), "s", of("floor", "wall_s"), goal)
+    for name, words in NAMES.items():
+        yield Row(f"CPU, {words}", of(name, "cpu_s"), "s", of("floor", "cpu_s"))
+    whats = {
+        "peak_mb": ("memory at the peak", "MB"),
+        "idle_kb": ("memory of a session that waits", "kB"),
+        "p50_ms": ("a turn, median", "ms"),
+        "p99_ms": ("a turn, p99", "ms"),
+    }
+    for figure, (what, unit) in whats.items():
+        for name, words in NAMES.items():
+            yield Row(f"{what}, {words}", of(name, figure), unit, of("floor", figure))
+
+
+def measure(sizes: Sequence[int], rounds: int, directory: str | None) -> Kept:
+    """The larger a crowd, the fewer its rounds: it is its own average."""
+    kept: Kept = {}
+    for size in sizes:
+        kept |= in_rounds(jobs(size, directory), max(1, min(rounds, rounds * GOAL_SIZE // size)))
+    return kept
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sessions", type=lambda text: [int(size) for size in text.split(",")], default=list(SIZES))
+    parser.add_argument("--directory", help="where the journals are kept: name the disk that counts")
+    given = parser.parse_args()
+    kept = measure(given.sessions, given.rounds, given.directory)
+    print_parts(parts(kept, given.sessions))
+
+
+if __name__ == "__main__":
+    main()
