@@ -27,8 +27,8 @@ def jobs(size: int, directory: str | None) -> list[Job]:
     return [evolve(job, name=f"{job.name} {size}") for job in made]
 
 
-def parts(kept: Kept, sizes: Sequence[int]) -> Iterator[Part]:
-    for size in sizes:
+def parts(kept: Kept, crowds: Sequence[int]) -> Iterator[Part]:
+    for size in crowds:
         title = f"{size:,} sessions at once ({IDEAL:g} s were ideal)"
         yield Section(title, tuple(_rows(kept, size)), "the loop by hand in the same round")
 
@@ -53,18 +53,23 @@ def _rows(kept: Kept, size: int) -> Iterator[Row]:
             yield Row(f"{what}, {words}", of(name, figure), unit, of("floor", figure))
 
 
-def measure(sizes: Sequence[int], rounds: int, directory: str | None) -> Kept:
+def measure(crowds: Sequence[int], rounds: int, directory: str | None) -> Kept:
     """The larger a crowd, the fewer its rounds: it is its own average."""
     kept: Kept = {}
-    for size in sizes:
+    for size in crowds:
         kept |= in_rounds(jobs(size, directory), max(1, min(rounds, rounds * GOAL_SIZE // size)))
     return kept
+
+
+def sizes(text: str) -> list[int]:
+    """As they are given: ``1000,10000``."""
+    return [int(size) for size in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sessions", type=lambda text: [int(size) for size in text.split(",")], default=list(SIZES))
+    parser.add_argument("--sessions", type=sizes, default=list(SIZES))
     parser.add_argument("--directory", help="where the journals are kept: name the disk that counts")
     given = parser.parse_args()
     kept = measure(given.sessions, given.rounds, given.directory)

@@ -97,10 +97,6 @@ def shown(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}".rstrip()
 
 
-def median_of(found: Mapping[str, Sequence[float]], name: str) -> float:
-    return statistics.median(found[name])
-
-
 def machine() -> dict[str, str]:
     """What the figures belong to, and how busy it was."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -161,6 +157,13 @@ def write_json(path: Path, parts: Sequence[Part], facts: Mapping[str, Any]) -> N
     path.write_text(json.dumps({**facts, "parts": told}, indent=1) + "\n", "utf-8")
 
 
+def with_goals(parts: Iterable[Part]) -> Iterator[tuple[str, Row]]:
+    """The lines that have a goal, each with its title."""
+    for part in parts:
+        if isinstance(part, Section):
+            yield from ((part.title, row) for row in part.rows if row.goal is not None)
+
+
 def sure_misses(parts: Iterable[Part]) -> list[str]:
     """The lines that missed their goal in every round."""
-    return [row.what for part in parts if isinstance(part, Section) for row in part.rows if row.verdict == "MISSED"]
+    return [row.what for _, row in with_goals(parts) if row.verdict == "MISSED"]

@@ -45,7 +45,6 @@ class AgentFramework(Peer):
     """One agent for all sessions."""
 
     packages = ("agent-framework-core", "pydantic")
-    store = "FileHistoryProvider"
 
     async def open(self) -> None:
         plan = self.plan

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
-
-from peer_harness import Peer, Plan, main
-
-os.environ["AGNO_TELEMETRY"] = "false"  # or each run posts to its maker
 
 from agno.agent import Agent
 from agno.db.in_memory import InMemoryDb
 from agno.db.sqlite import AsyncSqliteDb
 from agno.models.base import Model
 from agno.models.response import ModelResponse
+from peer_harness import Peer, Plan, main
 
 logging.disable(logging.WARNING)
 ALL_RUNS = 10**6
@@ -47,7 +43,6 @@ class Agno(Peer):
     """One agent for all sessions."""
 
     packages = ("agno", "sqlalchemy", "pydantic")
-    store = "AsyncSqliteDb"
 
     async def open(self) -> None:
         plan = self.plan
@@ -56,12 +51,12 @@ class Agno(Peer):
             """Add two integers."""
             return await plan.add(a, b)
 
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"telemetry": False}  # or each run posts to its maker
         if plan.directory is not None:
             more["db"] = AsyncSqliteDb(db_file=str(plan.directory / "agno.db"))
         elif plan.one_session:
             more["db"] = InMemoryDb()
-        if more:
+        if "db" in more:
             more |= {"add_history_to_context": True, "num_history_runs": ALL_RUNS}
         model = Rule(id="rule", name="rule", provider="rule")
         model.plan = plan

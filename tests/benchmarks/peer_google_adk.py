@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from typing import Any
-
-warnings.filterwarnings("ignore")
-logging.disable(logging.WARNING)
+from typing import Any, ClassVar
 
 from google.adk import Agent, Runner
 from google.adk.models.base_llm import BaseLlm
@@ -17,15 +13,17 @@ from google.adk.sessions.sqlite_session_service import SqliteSessionService
 from google.genai import types
 from peer_harness import Peer, Plan, main
 
+logging.disable(logging.WARNING)
+
 
 class Rule(BaseLlm):
     """The model."""
 
     plan: Plan
 
-    model_config = {"arbitrary_types_allowed": True}
+    model_config: ClassVar[Any] = {"arbitrary_types_allowed": True}
 
-    async def generate_content_async(self, llm_request: Any, stream: bool = False) -> Any:  # noqa: FBT001, FBT002  # its contract
+    async def generate_content_async(self, llm_request: Any, stream: bool = False) -> Any:  # noqa: FBT001, FBT002  # as it is there
         await self.plan.think(llm_request.contents)
         returned = llm_request.contents[-1].parts[-1].function_response
         if returned is not None or not self.plan.tool:
@@ -39,7 +37,6 @@ class GoogleAdk(Peer):
     """One runner for all sessions."""
 
     packages = ("google-adk", "google-genai", "pydantic")
-    store = "SqliteSessionService"
 
     async def open(self) -> None:
         plan = self.plan

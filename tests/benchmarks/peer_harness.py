@@ -4,7 +4,7 @@
 
 Each `peer_NAME.py` uses its framework by its public API, with a model that answers from a rule: *done*, or where a tool
 is wanted, first one call of `add`, then what the tool gave. Scenarios are those of `scenarios.py`, and `race`, `begin`
-and `after` for how it behaves: two messages at once, and a process that is killed inside a tool. Prints one JSON object.
+and `after` for how it behaves: two messages at once, and a process that is killed inside a tool. Prints JSON.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class Peer:
 
     packages: tuple[str, ...] = ()
     """Whose versions are told."""
-    store = ""
     """What it keeps sessions with on a disk; empty for nothing."""
     blocking = False
     """Its turn is a plain function, so many at once need a thread each."""
@@ -174,7 +173,7 @@ async def run(made: type[Peer], scenario: str, given: argparse.Namespace, direct
     else:
         found = await {"race": race, "begin": begin, "after": after}[scenario](ask, plan)
     await peer.close()
-    return {**found, "store": made.store, "versions": {name: version(name) for name in made.packages}}
+    return {**found, "versions": {name: version(name) for name in made.packages}}
 
 
 def in_threads(peer: Peer, sessions: int) -> Ask:

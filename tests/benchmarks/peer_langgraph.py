@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from typing import Any
-
-from peer_harness import Peer, Plan, main
-
-os.environ["LANGSMITH_TRACING"] = "false"
-warnings.filterwarnings("ignore")
+from typing import Any, ClassVar
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -17,6 +10,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from peer_harness import Peer, Plan, main
 
 
 class Rule(BaseChatModel):
@@ -24,7 +18,7 @@ class Rule(BaseChatModel):
 
     plan: Plan
 
-    model_config = {"arbitrary_types_allowed": True}
+    model_config: ClassVar[Any] = {"arbitrary_types_allowed": True}
 
     @property
     def _llm_type(self) -> str:
@@ -51,7 +45,6 @@ class LangGraph(Peer):
     """One graph for all sessions."""
 
     packages = ("langgraph", "langchain", "langgraph-checkpoint-sqlite", "pydantic")
-    store = "AsyncSqliteSaver"
 
     async def open(self) -> None:
         plan = self.plan

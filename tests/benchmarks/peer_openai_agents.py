@@ -34,7 +34,6 @@ class OpenaiAgents(Peer):
     """One agent for all sessions."""
 
     packages = ("openai-agents", "openai", "pydantic")
-    store = "SQLiteSession"
 
     async def open(self) -> None:
         plan = self.plan

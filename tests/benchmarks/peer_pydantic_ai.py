@@ -43,7 +43,6 @@ class PydanticAi(Peer):
     """One agent for all sessions."""
 
     packages = ("pydantic-ai-slim", "pydantic")
-    store = "the caller, as JSON in SQLite"
 
     async def open(self) -> None:
         plan = self.plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from peer_harness import Peer, Plan, main
 from smolagents import LogLevel, Model, Tool, ToolCallingAgent
@@ -22,7 +22,8 @@ class Rule(Model):
         self.plan.listen(messages)
         if self.plan.delay:
             time.sleep(self.plan.delay)
-        last, name, arguments = messages[-1], "final_answer", {"answer": "done"}
+        last, name = messages[-1], "final_answer"
+        arguments: dict[str, Any] = {"answer": "done"}
         if last.role == MessageRole.TOOL_RESPONSE:
             arguments = {"answer": last.content[-1]["text"].split("Observation:")[-1].strip()}
         elif self.plan.tool:
@@ -38,7 +39,7 @@ class Add(Tool):
     name = "add"
     description = "Add two integers."
     output_type = "integer"
-    inputs = {"a": {"type": "integer", "description": "one"}, "b": {"type": "integer", "description": "other"}}
+    inputs: ClassVar[Any] = {name: {"type": "integer", "description": "a number"} for name in ("a", "b")}
 
     def forward(self, a: int, b: int) -> int:
         return a + b

@@ -1,4 +1,4 @@
-"""Strands Agents: an agent is a session; with its `FileSessionManager`; all messages are kept where a session goes on."""
+"""Strands Agents: an agent is a session; with its `FileSessionManager`; all messages are kept."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ class Strands(Peer):
     """An agent for each session; where nothing goes on, one whose messages are cleared."""
 
     packages = ("strands-agents", "pydantic")
-    store = "FileSessionManager"
 
     async def open(self) -> None:
         plan = self.plan
@@ -63,7 +62,9 @@ class Strands(Peer):
         self.one = self._made() if not plan.one_session and plan.directory is None else None
 
     def _made(self, **more: Any) -> Any:
-        return Agent(model=self.model, tools=[self.tool], system_prompt="You are helpful.", callback_handler=None, **more)
+        return Agent(
+            model=self.model, tools=[self.tool], system_prompt="You are helpful.", callback_handler=None, **more
+        )
 
     def _agent(self, session: str) -> Any:
         if self.one is not None:

@@ -26,6 +26,11 @@ Kept = dict[str, dict[str, list[float]]]
 class Failed(Exception):
     """A program did not print its figures; the words are the last that it said."""
 
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+        """With which it ended; None where it was stopped."""
+
 
 @frozen
 class Job:
@@ -67,7 +72,7 @@ def run(command: Sequence[str], seconds: float = SLOWEST) -> dict[str, Any]:
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         said = done.stderr.strip().splitlines()
-        raise Failed(said[-1][-300:] if said else f"ended with status {done.returncode}")
+        raise Failed(said[-1][-300:] if said else f"ended with status {done.returncode}", done.returncode)
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 
