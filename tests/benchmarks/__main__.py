@@ -42,8 +42,8 @@ def sections(given: argparse.Namespace) -> Mapping[str, Callable[[], Iterable[Pa
         "turns": lambda: turns.parts(in_rounds(turn_jobs, rounds)),
         "growth": lambda: growth.parts(growth.measure(given.turns, few, place)),
         "crowd": lambda: crowd.parts(crowd.measure(given.crowds, rounds, place), given.crowds),
-        "policy": lambda: policy.parts(trio.run(policy.measure)),
-        "startup": lambda: startup.parts(startup.measure(5 if quick else 15)),
+        "policy": lambda: policy.parts(trio.run(policy.measure, given.count or policy.DECISIONS)),
+        "startup": lambda: startup.parts(startup.measure(max(1, rounds * 5 // 3))),
         **({"peers": lambda: peers.all_parts(given)} if given.peers else {}),
     }
 

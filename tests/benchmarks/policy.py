@@ -74,9 +74,9 @@ def make_cases() -> list[Case]:
     ]
 
 
-async def rate(policy: Rules, reviews: Sequence[Review]) -> float:
+async def rate(policy: Rules, reviews: Sequence[Review], decisions: int) -> float:
     """Decisions per second, the best of `ROUNDS`."""
-    count = DECISIONS // len(reviews)
+    count = max(1, decisions // len(reviews))
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -86,12 +86,12 @@ async def rate(policy: Rules, reviews: Sequence[Review]) -> float:
     return count * len(reviews) / best
 
 
-async def measure() -> dict[str, tuple[float, ...]]:
+async def measure(decisions: int = DECISIONS) -> dict[str, tuple[float, ...]]:
     """Decisions per second of each case, by the number of rules."""
     policies = [Rules(Settings("rules", {"rules": make_rules(size)})) for size in SIZES]
     cases = make_cases()
     named = [(name, [review]) for name, review in cases] + [("all of them", [review for _, review in cases])]
-    return {name: tuple([await rate(policy, reviews) for policy in policies]) for name, reviews in named}
+    return {name: tuple([await rate(policy, reviews, decisions) for policy in policies]) for name, reviews in named}
 
 
 def parts(found: Mapping[str, tuple[float, ...]]) -> Iterator[Part]:
