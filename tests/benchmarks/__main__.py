@@ -5,7 +5,7 @@
 --quick: fewer rounds, in three minutes. --peers: beside other frameworks too, each installed from PyPI into an
 environment of its own below the user's cache. --write-docs: the tables into docs/explanation/performance.md and the
 README. --strict: ends with 1 where a goal is missed in every round. Each part is a program of its own in this
-directory; `sandbox.py`, which needs an engine for containers, and `gateway.py` are run by themselves.
+directory; `sandbox.py`, which needs an engine for containers, is run by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).parent))  # `-m` knows the checkout, the programs know their neighbours
 
 import crowd
+import gateway
 import growth
 import page
 import peers
@@ -43,6 +44,7 @@ def sections(given: argparse.Namespace) -> Mapping[str, Callable[[], Iterable[Pa
         "growth": lambda: growth.parts(growth.measure(given.turns, few, place)),
         "crowd": lambda: crowd.parts(crowd.measure(given.crowds, rounds, place), given.crowds),
         "policy": lambda: policy.parts(trio.run(policy.measure, given.count or policy.DECISIONS)),
+        "gateway": lambda: gateway.parts(gateway.run(place, given.conversations, given.messages), given.conversations),
         "startup": lambda: startup.parts(startup.measure(max(1, rounds * 5 // 3))),
         **({"peers": lambda: peers.all_parts(given)} if given.peers else {}),
     }
@@ -94,8 +96,11 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--write-docs", action="store_true", help="write the tables into the documentation")
     parser.add_argument("--strict", action="store_true", help="end with 1 where a goal is surely missed")
+    parser.add_argument("--conversations", type=int, default=200, help="of the gateway, at once")
+    parser.add_argument("--messages", type=int, default=0, help="of each (default 25, quick 10)")
     peers.add_arguments(parser)
     given = parser.parse_args(words)
+    given.messages = given.messages or (10 if given.quick else 25)
     given.rounds = given.rounds or (3 if given.quick else 9)
     return given
 

@@ -41,7 +41,19 @@ def figures_of(*words: str) -> dict[str, Any]:
 
 def test_one_command_runs_all_parts(tmp_path: Path) -> None:
     """Beside the tables there is everything as JSON, with verdicts where there are goals."""
-    small = ("--rounds", "1", "--count", "5", "--turns", "120", "--crowds", "3", "--directory", str(tmp_path))
+    small: tuple[str, ...] = (
+        "--rounds",
+        "1",
+        "--count",
+        "5",
+        "--turns",
+        "120",
+        "--crowds",
+        "3",
+        "--directory",
+        str(tmp_path),
+    )
+    small += ("--conversations", "3", "--messages", "2")
     said = run("-m", "tests.benchmarks", *small, "--json", str(tmp_path / "all.json"))
     told = json.loads((tmp_path / "all.json").read_text("utf-8"))
     titles = [part["title"] for part in told["parts"]]
