@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print_parts(found)
         sys.stdout.flush()
     facts["took"] = f"{time.monotonic() - began:.0f} s"
-    print(f"\n{facts['machine']}; load {facts['load']} before; {facts['took']}\n{facts['versions']}")
+    print(f"\n{facts['machine']}; {facts['took']}; load before: {facts['load']}\n{facts['versions']}")
     tell_goals(parts)
     if given.json:
         write_json(given.json, parts, facts)
@@ -74,11 +74,11 @@ def main(words: Sequence[str] | None = None) -> int:
 def tell_goals(parts: Iterable[Part]) -> None:
     """How many goals there are, and each that was not met."""
     rows = list(with_goals(parts))
-    met = sum(row.verdict == "met" for _, row in rows)
+    met = sum(row.verdict == "met" for row in rows)
     print(f"{met} of {len(rows)} goals are met")
-    for title, row in rows:
+    for row in rows:
         if row.verdict != "met":
-            print(f"  {title}: {row.what}: {' '.join(filter(None, row.cells))}")
+            print(f"  {row.alone or row.what}: {' '.join(filter(None, row.cells))}")
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

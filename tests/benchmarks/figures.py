@@ -15,6 +15,8 @@ from attrs import asdict, frozen
 
 NEAR = 1.03
 """What passes a goal by so little is taken for noise."""
+BUSY = 0.25
+"""Of what its cores could do, by others."""
 OURS = ("trio", "attrs", "pluggy", "jsonschema")
 
 
@@ -30,6 +32,8 @@ class Row:
     """Of the ratio where there is a base, else of the value."""
     least: bool = False
     """The goal is a least, not a most."""
+    alone: str = ""
+    """What it is called where it stands without its title."""
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -98,8 +102,10 @@ def shown(value: float, unit: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the figures belong to, and how busy it was."""
+    """What the figures belong to, and how busy it was before."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    if os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
+        load += ": BUSY with other things, so do not trust these figures"
     ours = ", ".join(f"{name} {version(name)}" for name in ("fairlead-core", *OURS))
     system = f"{platform.system()} {platform.release()}"
     return {
@@ -157,13 +163,13 @@ def write_json(path: Path, parts: Sequence[Part], facts: Mapping[str, Any]) -> N
     path.write_text(json.dumps({**facts, "parts": told}, indent=1) + "\n", "utf-8")
 
 
-def with_goals(parts: Iterable[Part]) -> Iterator[tuple[str, Row]]:
-    """The lines that have a goal, each with its title."""
+def with_goals(parts: Iterable[Part]) -> Iterator[Row]:
+    """The lines that have a goal."""
     for part in parts:
         if isinstance(part, Section):
-            yield from ((part.title, row) for row in part.rows if row.goal is not None)
+            yield from (row for row in part.rows if row.goal is not None)
 
 
 def sure_misses(parts: Iterable[Part]) -> list[str]:
     """The lines that missed their goal in every round."""
-    return [row.what for _, row in with_goals(parts) if row.verdict == "MISSED"]
+    return [row.alone or row.what for row in with_goals(parts) if row.verdict == "MISSED"]

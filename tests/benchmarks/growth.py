@@ -4,18 +4,19 @@
 
 With 100 rules, the origins of all words and an observer on, in memory and durable. Every fifth turn is followed by one
 of a young session in the same process: the ratio to its neighbour tells growth from a machine that slows down. The
-loop by hand runs beside them. `peers.py --only-growth` does the same with other frameworks.
+loop by hand runs beside them. `peers.py` does the same with other frameworks.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Iterator
 
-from figures import Part, Row, Section, print_parts
+from figures import Grid, Part, Row, Section, print_parts, shown
 from rounds import Job, Kept, contestant, in_rounds, values
-from scenarios import MARKS
+from scenarios import LATE, MARKS
 
 FLAT = 1.15
 """Against turns of a young session at the same time."""
@@ -35,10 +36,10 @@ def jobs(count: int, directory: str) -> list[Job]:
 
 
 def parts(kept: Kept) -> Iterator[Part]:
-    yield Section(
-        "A session that grows, CPU time of a turn", tuple(_turns(kept)), "a young session's turns at the same time"
-    )
-    yield Section("The same turns", tuple(_beside_the_floor(kept)), "the loop by hand at the same turn")
+    """Turns as they come; whether the last is still what a young session's turn costs; and opening it again."""
+    heads = ("", *(f"turn {turn}" for _, turn in marks(kept)), "a turn keeps in memory")
+    yield Grid("A session that grows, CPU us of a turn", heads, tuple(_turns(kept)))
+    yield Section("Its last turns", tuple(_last(kept)), "a young session's turns at the same time")
     yield Section("Opening it again, in another process", tuple(_reopened(kept)))
 
 
@@ -48,27 +49,27 @@ def marks(kept: Kept) -> list[tuple[str, str]]:
     return [*((str(mark), f"{mark:,}") for mark in MARKS if mark < last), ("last", f"{last:,}")]
 
 
-def _turns(kept: Kept) -> Iterator[Row]:
+def _turns(kept: Kept) -> Iterator[tuple[str, ...]]:
     for name, words in NAMES.items():
-        for mark, turn in marks(kept):
-            found = values(kept, f"{name} grow", f"cpu_us_{mark}")
-            ratio = values(kept, f"{name} grow", f"cpu_ratio_{mark}")
-            goal = FLAT if mark == "last" and name != "floor" else None
-            yield Row(f"turn {turn}, {words}", found, "us", _base(found, ratio), goal)
+        cells = []
+        for mark, _ in marks(kept):
+            found, base = (statistics.median(values(kept, f"{who} grow", f"cpu_us_{mark}")) for who in (name, "floor"))
+            cells.append(shown(found, "") + (f" ({found / base:.1f}x)" if name != "floor" else ""))
+        yield words, *cells, shown(statistics.median(values(kept, f"{name} grow", "bytes_per_turn")), "bytes")
 
 
-def _base(found: tuple[float, ...], ratios: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(value / ratio for value, ratio in zip(found, ratios, strict=False))  # none of the first turns
-
-
-def _beside_the_floor(kept: Kept) -> Iterator[Row]:
-    for name in ("policy", "durable"):
-        for mark, turn in marks(kept):
-            if mark in {"100", "last"}:
-                found, base = (values(kept, f"{who} grow", f"cpu_us_{mark}") for who in (name, "floor"))
-                yield Row(f"turn {turn}, {NAMES[name]}", found, "us", base)
+def _last(kept: Kept) -> Iterator[Row]:
+    mark, turn = marks(kept)[-1]
     for name, words in NAMES.items():
-        yield Row(f"memory that a turn keeps, {words}", values(kept, f"{name} grow", "bytes_per_turn"), "bytes")
+        found = values(kept, f"{name} grow", f"cpu_us_{mark}")
+        ratios = values(kept, f"{name} grow", f"cpu_ratio_{mark}")
+        base = tuple(value / ratio for value, ratio in zip(found, ratios, strict=False))  # none of the first turns
+        alone = f"turn {turn} of a session against a young session's, {words}"
+        yield Row(f"turn {turn}, {words}", found, "us", base, FLAT if name != "floor" else None, alone=alone)
+    for name, words in NAMES.items():
+        late = values(kept, f"{name} grow", "cpu_ratio_late")
+        if late:
+            yield Row(f"all from turn {LATE:,} on, with garbage collection, {words}", late, "x")
 
 
 def _reopened(kept: Kept) -> Iterator[Row]:

@@ -16,13 +16,13 @@ BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 def write(parts: Iterable[Part], facts: Mapping[str, str]) -> None:
     """All tables into the page on performance; of the lines that have a goal, one table into the README."""
     parts = list(parts)
-    told = f"Measured on {facts['date']}: {facts['machine']}; load {facts['load']} before.\n{facts['versions']}.\n"
+    told = f"Measured on {facts['date']}: {facts['machine']}; load before: {facts['load']}.\n{facts['versions']}.\n"
     replace(PAGE, told + "\n".join(markdown(parts)) + "\n")
     lines = ["| what | figure | goal |", "| --- | --- | --- |"]
-    for title, row in with_goals(parts):
+    for row in with_goals(parts):
         value, ratio, goal, verdict = row.cells
         shown = f"{ratio} ({value})" if ratio else value
-        lines.append(f"| {title}: {row.what} | {shown} | {goal if verdict == 'met' else f'{goal}, {verdict}'} |")
+        lines.append(f"| {row.alone or row.what} | {shown} | {goal if verdict == 'met' else f'{goal}, {verdict}'} |")
     replace(README, "\n".join(lines) + "\n")
 
 

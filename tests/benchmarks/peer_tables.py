@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
-from figures import Grid, Part, shown
+from figures import Grid, Part, Row, Section, shown
 from rounds import Kept, values
 
 PINS = {
@@ -61,10 +61,14 @@ CROWD = (
 
 
 def parts(
-    kept: Kept, there: Sequence[str], behaviour: Mapping[str, Sequence[str]], failed: Mapping[str, str], sessions: int
+    kept: Kept,
+    versions: Mapping[str, str],
+    behaviour: Mapping[str, Sequence[str]],
+    failed: Mapping[str, str],
+    sessions: int,
 ) -> Iterator[Part]:
-    """All tables; `there`: the frameworks that are installed, `failed`: what went wrong, by what was asked."""
-    names = sorted(there, key=lambda name: _median(kept, f"{name} tool", "cpu_us") or 0.0)
+    """All tables; `versions`: of the frameworks that ran, `failed`: what went wrong, by what was asked."""
+    names = sorted(versions, key=lambda name: _median(kept, f"{name} tool", "cpu_us") or 0.0)
     told = {name: f"{name.replace('_', '-')} {PINS[name][0].partition('==')[2]}" for name in names}
     title = "A turn beside other frameworks, CPU time, and its ratio to ours with 100 rules and an observer on"
     yield Grid(title, ("", *(column.head for column in TURN)), tuple(_lines(kept, told, TURN)))
@@ -75,8 +79,29 @@ def parts(
     heads = ("", "two messages at once in one session", "killed inside a tool: the message", "its turn")
     lines = ((name, *behaviour[key]) for key, name in {OURS: OURS, **told}.items() if key in behaviour)
     yield Grid("How they behave", heads, tuple(lines))
+    yield Section("The best of the others", tuple(_best(kept, names)), "ours")
+    yield Grid("Their versions", ("", "with"), tuple((told[name], versions[name]) for name in names))
     if failed:
         yield Grid("What failed", ("", "with"), tuple(failed.items()))
+
+
+def _best(kept: Kept, names: Sequence[str]) -> Iterator[Row]:
+    """The least that any other needs, round by round; it should be more than ours.
+
+    Not so where it is durable: some of them do not wait for the disk.
+    """
+    whats = {
+        ("policy tool", "tool", "cpu_us", "us"): ("a turn with a tool", 1.0),
+        ("policy crowd", "crowd", "wall_s", "s"): ("many sessions at once, wall", 1.0),
+        ("durable tool", "durable", "cpu_us", "us"): ("a durable turn with a tool, CPU", None),
+    }
+    for (ours, theirs, figure, unit), (what, goal) in whats.items():
+        base = values(kept, ours, figure)
+        found = [each for name in names if len(each := values(kept, f"{name} {theirs}", figure)) == len(base)]
+        if base and found:
+            best = tuple(map(min, zip(*found, strict=True)))
+            alone = f"{what}, 100 rules on: the best of {len(found)} other frameworks, against ours"
+            yield Row(what, best, unit, base, goal, least=True, alone=alone)
 
 
 def _median(kept: Kept, job: str, figure: str) -> float | None:

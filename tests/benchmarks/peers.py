@@ -34,6 +34,8 @@ class Beside:
     pythons: Mapping[str, Path]
     failed: dict[str, str] = field(factory=dict)
     """What went wrong, by what was asked."""
+    versions: dict[str, str] = field(factory=dict)
+    """What each of them told of itself and what it stands on."""
 
     def job(self, name: str, scenario: str, *words: str, label: str = "") -> Job:
         command = (str(self.pythons[name]), "-W", "ignore", str(HERE / f"peer_{name}.py"), scenario, *words)
@@ -83,7 +85,11 @@ def measure(beside: Beside, given: argparse.Namespace) -> Kept:
     grow = [contestant(name, "grow", count=given.turns, directory=given.directory) for name in ("floor", "durable")]
     limits: tuple[str, ...] = ("--count", str(given.turns), "--seconds", str(given.seconds), "--durable", *place)
     grow += [beside.job(name, "grow", *limits) for name in beside.pythons if name in STORES]
-    return kept | in_rounds(grow, 1, beside.failed)
+    kept |= in_rounds(grow, 1, beside.failed)
+    for job in jobs:
+        if told := job.facts.get("versions"):
+            beside.versions[job.name.partition(" ")[0]] = ", ".join(f"{name} {number}" for name, number in told.items())
+    return kept
 
 
 # -- how they behave
@@ -110,7 +116,7 @@ def _behaviour(
     try:
         with tempfile.TemporaryDirectory(dir=directory) as place:
             raced = _race_words(asked("race", place))
-        if name not in STORES:
+        if name in PINS and name not in STORES:
             return raced, "lost: it ships no store", "lost"
         with tempfile.TemporaryDirectory(dir=directory) as place:
             try:
@@ -158,7 +164,7 @@ def all_parts(given: argparse.Namespace) -> list[Part]:
     beside = install(given.only, given.cache)
     kept = measure(beside, given)
     behaviour = behaviours(beside, given.directory)
-    return list(parts(kept, list(beside.pythons), behaviour, beside.failed, given.sessions))
+    return list(parts(kept, beside.versions, behaviour, beside.failed, given.sessions))
 
 
 if __name__ == "__main__":

@@ -96,9 +96,9 @@ async def measure(decisions: int = DECISIONS) -> dict[str, tuple[float, ...]]:
 
 def parts(found: Mapping[str, tuple[float, ...]]) -> Iterator[Part]:
     rows = [Row(name, rates[-1:], "/s", rates[:1]) for name, rates in found.items()]
+    slowest, alone = min(rates[-1] for rates in found.values()), f"decisions at {SIZES[-1]:,} rules, slowest kind"
+    rows.append(Row("the slowest of them", (slowest,), "/s", goal=GOAL, least=True, alone=alone))
     yield Section(f"Decisions of the rules at {SIZES[-1]:,} rules", tuple(rows), f"the same at {SIZES[0]}")
-    slowest = min(rates[-1] for rates in found.values())
-    yield Section("The slowest kind", (Row(f"at {SIZES[-1]:,} rules", (slowest,), "/s", goal=GOAL, least=True),))
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ trio.run(main)
 FLOOR = "import trio, attrs, pluggy, jsonschema"
 """What the loop of `floor.py` imports: 135 ms where the goal was set, which was 180 ms."""
 GOAL = 1.33
+IMPORTED = "`fairlead` imported, ready for an agent, against the libraries that it needs"
 USABLE = "import trio, fairlead\nfrom fairlead.testing import ScriptedProvider"
 RSS = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
 
@@ -161,7 +162,7 @@ def parts(found: Mapping[str, tuple[float, ...]]) -> Iterator[Part]:
         (
             Row("python, nothing imported", found["python"], "ms", floor),
             Row("the libraries that the loop by hand imports", floor, "ms", floor),
-            Row("fairlead imported, ready for an agent", found["usable"], "ms", floor, GOAL),
+            Row("fairlead imported, ready for an agent", found["usable"], "ms", floor, GOAL, alone=IMPORTED),
             Row("an app with 3 of 30 plugins opened and closed", found["three"], "ms", floor),
             Row("an app with all 30, each of which imports for 20 ms", found["every"], "ms", floor),
         ),
@@ -170,10 +171,10 @@ def parts(found: Mapping[str, tuple[float, ...]]) -> Iterator[Part]:
     yield Section(
         "Running",
         (
-            Row("resident after the import", found["imported"], "MB", goal=40.0),
-            Row("fairlead run with a webhook: listening after", found["listening"], "s", goal=2.0),
-            Row("resident then", found["resident"], "MB", goal=150.0),
-            Row("of a core, while idle", found["idle"], "%", goal=1.0),
+            Row("`fairlead` imported: resident", found["imported"], "MB", goal=40.0),
+            Row("`fairlead run` with a webhook: listening after", found["listening"], "s", goal=2.0),
+            Row("`fairlead run` with a webhook: resident", found["resident"], "MB", goal=150.0),
+            Row("`fairlead run` with a webhook: of a core, while idle", found["idle"], "%", goal=1.0),
         ),
     )
 

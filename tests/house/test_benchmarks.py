@@ -57,9 +57,9 @@ def test_one_command_runs_all_parts(tmp_path: Path) -> None:
     said = run("-m", "tests.benchmarks", *small, "--json", str(tmp_path / "all.json"))
     told = json.loads((tmp_path / "all.json").read_text("utf-8"))
     titles = [part["title"] for part in told["parts"]]
-    assert "A session that grows, CPU time of a turn" in titles
-    assert "3 sessions at once (0.3 s were ideal)" in titles
-    verdicts = [row["verdict"] for part in told["parts"] for row in part["rows"] if row["goal"] is not None]
+    assert "A session that grows, CPU us of a turn" in titles
+    assert "3 sessions at once" in titles
+    verdicts = [row["verdict"] for part in told["parts"] for row in part.get("rows", ()) if row["goal"] is not None]
     assert verdicts
     assert all(verdicts)
     assert f"of {len(verdicts)} goals are met" in said
