@@ -32,6 +32,8 @@ __all__ = ["Answered", "ModelResolver"]
 
 _INFO_SECONDS = 2.0
 """How long the first answer of a provider may wait for its list of prices."""
+_INFO_AGAIN = 60.0
+"""Seconds after which a provider that could not say is asked once more."""
 
 
 @frozen
@@ -121,6 +123,8 @@ class ModelResolver:
         if "default" not in self._aliases and default is not None:
             self._aliases["default"] = (default,)
         self._infos: dict[str, dict[str, ModelInfo]] = {}
+        self._again: dict[str, float] = {}
+        self._listing = {name: trio.Lock() for name in providers}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
 
@@ -181,6 +185,11 @@ class ModelResolver:
             await self._info(name, "")
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
+    async def window(self, link: Link) -> int | None:
+        """Tokens of the model's window; None where its provider does not say."""
+        info = await self._info(link.ref.provider, link.ref.model)
+        return info.window if info is not None else None
+
     async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
         if not link.ref.model:
             link = await self._named(link)
@@ -193,7 +202,7 @@ class ModelResolver:
         usage: Usage | None = None
         try:
             answered = await self._asked(link, request, shown)
-            usage = answered.usage
+            usage = answered.usage if answered.usage != _NO_USAGE else None  # it worked, and did not say how much
         except ProviderError as error:
             usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
             raise
@@ -239,15 +248,21 @@ class ModelResolver:
         return evolve(usage, cost=cost)
 
     async def _info(self, provider: str, model: str) -> ModelInfo | None:
-        if provider not in self._infos:
-            self._infos[provider] = {}
-            with trio.move_on_after(_INFO_SECONDS):
-                try:
-                    listed = await self._providers[provider].models()
-                    self._infos[provider] = {info.name: info for info in listed}
-                except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
-                    await own_fault(error)
+        known = self._infos.get(provider)
+        if known is None or (not known and trio.current_time() >= self._again[provider]):
+            async with self._listing[provider]:  # who comes meanwhile waits for the same answer
+                if self._infos.get(provider) is known:
+                    self._infos[provider] = await self._listed(provider)
+                    self._again[provider] = trio.current_time() + _INFO_AGAIN
         return self._infos[provider].get(model)
+
+    async def _listed(self, provider: str) -> dict[str, ModelInfo]:
+        with trio.move_on_after(_INFO_SECONDS):
+            try:
+                return {info.name: info for info in await self._providers[provider].models()}
+            except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
+                await own_fault(error)
+        return {}
 
     def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:
         known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})

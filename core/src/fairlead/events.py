@@ -1,8 +1,11 @@
 """The events of a session, as observers and journals see them."""
 
 from fairlead._events import (
+    AnswerDeferred,
     AnswerDelivered,
     AnswerSending,
+    Compacted,
+    CompactionUndone,
     Corrected,
     Decided,
     DraftShown,
@@ -18,11 +21,15 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",
@@ -38,4 +45,5 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]
