@@ -71,6 +71,38 @@ def validator_of(name: str) -> Any:
     return wire.build_validator({"$ref": f"{BASE}{home}.schema.json#/$defs/{name}"})
 
 
+# -- the quick way
+
+
+SIMPLE = st.sampled_from(["string", "integer", "number", "boolean", "object", "null"])
+NAMES = st.sampled_from(["a", "b"])
+RULES = st.one_of(
+    st.booleans(),
+    st.fixed_dictionaries(
+        {"type": st.one_of(SIMPLE, st.lists(SIMPLE, min_size=1, unique=True))},
+        optional={"title": st.just("One"), "minimum": st.just(1), "enum": st.just(["x", 1])},
+    ),
+)
+OBJECTS = st.fixed_dictionaries(
+    {"properties": st.dictionaries(NAMES, RULES)},
+    optional={
+        "type": SIMPLE,
+        "required": st.lists(NAMES, unique=True),
+        "additionalProperties": st.booleans(),
+        "maxProperties": st.just(1),
+    },
+)
+VALUES: st.SearchStrategy[Any] = st.one_of(st.sampled_from(["x", "", 0, 1, 1.0, True, None]), st.just({}))
+
+
+@settings(max_examples=400, deadline=None)
+@given(schema=OBJECTS, value=st.one_of(st.dictionaries(st.sampled_from(["a", "b", "c"]), VALUES), VALUES))
+def test_what_is_seen_to_fit_at_a_glance_fits(schema: dict[str, Any], value: Any) -> None:
+    """A call's arguments are looked at before the validator is asked: the answer is the same."""
+    validator = wire.build_validator(schema)
+    assert (fault(validator, value) is None) == validator.is_valid(value)
+
+
 # -- there and back
 
 

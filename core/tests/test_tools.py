@@ -80,19 +80,25 @@ async def test_function_that_gives_an_awaitable() -> None:
 
 
 async def test_slow_function_moves_to_a_thread() -> None:
-    """The first call shows that it is slow; from the second on it stalls nobody. A quick one stays where it is."""
+    """The first call shows that it is slow; from the second on it stalls nobody. A quick one stays where it is.
+
+    After 16 quick calls in a row it is back: the machine was slow, and not the function. The next time it takes 32.
+    """
     threads: list[int] = []
 
     def sleepy(seconds: float) -> str:
         threads.append(threading.get_ident())
-        time.sleep(seconds)  # real time: a function that blocks its thread is the case
+        if seconds:
+            time.sleep(seconds)  # real time: a function that blocks its thread is the case
         return "slept"
 
     tool = FunctionTool(sleepy)
-    for seconds in (0.0, 0.03, 0.0, 0.0):
+    quick = 0.0
+    for seconds in (quick, 0.03, *[quick] * 17, 0.03, *[quick] * 33):
         assert "slept" == await tool.call(ToolCall("c", "sleepy", {"seconds": seconds}), FakeToolContext())
     here = threading.get_ident()
-    assert [True, True, False, False] == [thread == here for thread in threads]
+    in_place = [thread == here for thread in threads]
+    assert [True, True, *[False] * 16, True, True, *[False] * 32, True] == in_place
 
 
 async def test_thread_that_hangs_does_not_hold_the_turn() -> None:

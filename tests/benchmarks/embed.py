@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-from startup import medians, python, resident_mb  # type: ignore[import-not-found]  # beside this program, which is no package
+from startup import medians, python, resident_mb
 
 import fairlead
 from fairlead import embed

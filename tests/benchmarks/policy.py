@@ -8,11 +8,13 @@ conditions, denials of single people. The crossings are the same too, so that a 
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import trio
+from figures import Part, Row, Section, print_parts
 
 from fairlead import Address, Principal, Review, Settings, ToolCall, ToolSpec
 from fairlead_rules import Rules
@@ -72,9 +74,9 @@ def make_cases() -> list[Case]:
     ]
 
 
-async def rate(policy: Rules, reviews: Sequence[Review]) -> float:
+async def rate(policy: Rules, reviews: Sequence[Review], decisions: int) -> float:
     """Decisions per second, the best of `ROUNDS`."""
-    count = DECISIONS // len(reviews)
+    count = max(1, decisions // len(reviews))
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -84,20 +86,26 @@ async def rate(policy: Rules, reviews: Sequence[Review]) -> float:
     return count * len(reviews) / best
 
 
-async def main() -> None:
-    """Print the table."""
+async def measure(decisions: int = DECISIONS) -> dict[str, tuple[float, ...]]:
+    """Decisions per second of each case, by the number of rules."""
     policies = [Rules(Settings("rules", {"rules": make_rules(size)})) for size in SIZES]
-    print("decisions/s" + " " * 17 + "".join(f"{size:>9,} rules" for size in SIZES) + "   ratio to 10 rules")
     cases = make_cases()
-    rows = [(name, [review]) for name, review in cases] + [("all of them", [review for _, review in cases])]
-    slowest = float("inf")
-    for name, reviews in rows:
-        rates = [await rate(policy, reviews) for policy in policies]
-        slowest = min(slowest, rates[-1])
-        ratios = " ".join(f"{one / rates[0]:5.2f}" for one in rates[1:])
-        print(f"{name:<28}" + "".join(f"{one:15,.0f}" for one in rates) + f"   {ratios}")
-    print(f"goal: {GOAL:,} at {SIZES[-1]:,} rules; the slowest is at {slowest:,.0f}")
+    named = [(name, [review]) for name, review in cases] + [("all of them", [review for _, review in cases])]
+    return {name: tuple([await rate(policy, reviews, decisions) for policy in policies]) for name, reviews in named}
+
+
+def parts(found: Mapping[str, tuple[float, ...]]) -> Iterator[Part]:
+    rows = [Row(name, rates[-1:], "/s", rates[:1]) for name, rates in found.items()]
+    slowest, alone = min(rates[-1] for rates in found.values()), f"decisions at {SIZES[-1]:,} rules, slowest kind"
+    rows.append(Row("the slowest of them", (slowest,), "/s", goal=GOAL, least=True, alone=alone))
+    yield Section(f"Decisions of the rules at {SIZES[-1]:,} rules", tuple(rows), f"the same at {SIZES[0]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    print_parts(parts(trio.run(measure)))
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    main()

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import trio
-from sandbox_acts import (  # type: ignore[import-not-found]  # beside this program, which is no package
+from sandbox_acts import (
     Growth,
     app_acts,
     call_acts,
@@ -34,13 +34,13 @@ from sandbox_acts import (  # type: ignore[import-not-found]  # beside this prog
     limit_acts,
     start_acts,
 )
-from sandbox_egress import running  # type: ignore[import-not-found]  # as above
-from sandbox_load import load_rows  # type: ignore[import-not-found]  # as above
-from sandbox_memory import memory_rows  # type: ignore[import-not-found]  # as above
-from sandbox_peers import Peers, peer_rows  # type: ignore[import-not-found]  # as above
-from sandbox_table import Act, Probe, Row, print_machine, print_rows, take_turns  # type: ignore[import-not-found]  # as above
-from sandbox_verdicts import rows_of  # type: ignore[import-not-found]  # as above
-from sandbox_world import AWAITS, HEAVY, PLUGIN, BareFork, World, as_an_app  # type: ignore[import-not-found]  # as above
+from sandbox_egress import running
+from sandbox_load import load_rows
+from sandbox_memory import memory_rows
+from sandbox_peers import Peers, peer_rows
+from sandbox_table import Act, Probe, Row, print_machine, print_rows, take_turns
+from sandbox_verdicts import rows_of
+from sandbox_world import AWAITS, HEAVY, PLUGIN, BareFork, World, as_an_app
 
 from fairlead_sandbox.container import open_engine
 

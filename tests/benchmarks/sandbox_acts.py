@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
-from sandbox_egress import (  # type: ignore[import-not-found]  # beside this program, which is no package
+from sandbox_egress import (
     Ways,
     again,
     once,
 )
-from sandbox_table import Act  # type: ignore[import-not-found]  # as above
-from sandbox_world import BareFork, Sandboxed, World  # type: ignore[import-not-found]  # as above
+from sandbox_table import Act
+from sandbox_world import BareFork, Sandboxed, World
 
 from fairlead_sandbox.container import PoolKey
 from fairlead_sandbox.environments import Environment

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import trio
-from sandbox_world import World  # type: ignore[import-not-found]  # beside this program, which is no package
+from sandbox_world import World
 
 from fairlead_sandbox.container import open_engine
 from fairlead_sandbox.runner import Limits, Watch, Work

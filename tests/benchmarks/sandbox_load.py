@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 from attrs import field, frozen
-from sandbox_table import Row, milliseconds, quantile  # type: ignore[import-not-found]  # beside this program
-from sandbox_world import Sandboxed, World  # type: ignore[import-not-found]  # as above
+from sandbox_table import Row, milliseconds, quantile
+from sandbox_world import Sandboxed, World
 
 from fairlead_sandbox.container import Pool, PoolKey, PoolLimits
 from fairlead_sandbox.environments import Environment

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import trio
 from attrs import frozen
-from sandbox_table import Row  # type: ignore[import-not-found]  # beside this program, which is no package
-from sandbox_world import Sandboxed, World  # type: ignore[import-not-found]  # as above
+from sandbox_table import Row
+from sandbox_world import Sandboxed, World
 
 from fairlead_sandbox.container._figures import cgroup_places
 from fairlead_sandbox.environments import Environment

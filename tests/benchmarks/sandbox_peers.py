@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import trio
-from sandbox_table import (  # type: ignore[import-not-found]  # beside this program, which is no package
+from sandbox_table import (
     Act,
     Figures,
     Row,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sandbox_table import (  # type: ignore[import-not-found]  # beside this program, which is no package
+from sandbox_table import (
     Figures,
     Row,
     median,

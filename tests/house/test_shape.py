@@ -101,9 +101,10 @@ def test_root_depends_on_the_core_and_the_rooms_and_on_nothing_else() -> None:
 
 
 def test_type_checker_knows_every_room() -> None:
-    """mypy finds a package below the directories of `mypy_path`: one for each room."""
+    """mypy finds a package below the directories of `mypy_path`: one for each room, and the benchmarks' programs."""
     paths = read_toml(ROOT / "pyproject.toml")["tool"]["mypy"]["mypy_path"]
-    assert [f"$MYPY_CONFIG_FILE_DIR/{room.name}/src" for room in ROOMS] == paths
+    places = [*(f"{room.name}/src" for room in ROOMS), "tests/benchmarks"]
+    assert [f"$MYPY_CONFIG_FILE_DIR/{place}" for place in places] == paths
 
 
 def test_every_test_file_lies_in_a_directory_of_tests() -> None:

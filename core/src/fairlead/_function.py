@@ -16,7 +16,7 @@ from fairlead._types import context_parameter, spec_of
 from fairlead.errors import SchemaError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from fairlead._contracts import ToolContext
     from fairlead._message import ToolCall, ToolResult
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["FunctionTool", "tool"]
 
 _SLOW = 0.02
-"""Seconds: a plain function that once took longer runs in a thread from then on, so that it stalls nobody else."""
+"""Seconds: a plain function that once took longer runs in a thread then, so that it stalls nobody else."""
+_PENANCE = 16
+"""Quick calls in a row after which it runs in place again: the machine was slow, and a thread costs as much as a turn.
+Each time that it is slow again they are twice as many."""
 
 
 class FunctionTool(Tool):
@@ -38,7 +41,7 @@ class FunctionTool(Tool):
         self.name = self._spec.name
         self._context = context_parameter(function)
         self._hints = _structured_hints(function, self._context)
-        self._slow = False
+        self._apart, self._penance = 0, _PENANCE
         self.immediate = not inspect.iscoroutinefunction(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,17 +60,24 @@ class FunctionTool(Tool):
                 raise ToolError(f"The arguments were refused: {error.problem}") from error
         if self._context:
             arguments = {**arguments, self._context: context}
-        if self._slow:
+        if self._apart:
             # A thread that does not come back in time is left behind, and the call's outcome unknown.
             import trio  # noqa: PLC0415  # see `_awaited`
 
-            value = await trio.to_thread.run_sync(lambda: self._function(**arguments), abandon_on_cancel=True)
+            value = await trio.to_thread.run_sync(self._timed, arguments, abandon_on_cancel=True)
         else:
-            started = time.perf_counter()
-            value = self._function(**arguments)
-            if time.perf_counter() - started > _SLOW:
-                self._slow, self.immediate = True, False
+            value = self._timed(arguments)
         return _as_text(await self._awaited(value) if inspect.isawaitable(value) else value)
+
+    def _timed(self, arguments: Mapping[str, Any]) -> Any:
+        """Run the function, and learn where it shall run next time."""
+        started = time.perf_counter()
+        value = self._function(**arguments)
+        if time.perf_counter() - started > _SLOW:
+            self._apart, self._penance, self.immediate = self._penance, self._penance * 2, False
+        elif self._apart:
+            self._apart -= 1
+        return value
 
     def _structured(self, name: str, value: Any) -> Any:
         hint = self._hints.get(name)
