@@ -273,8 +273,8 @@ async def test_interrupting_message_ends_what_runs_and_what_waits(autojump_clock
         results = [event.result.error for event in await of_kind(app, receipt.session, events.ToolReturned)]
     assert ["unknown"] == results
     assert [
-        ("A newer message interrupted this answer.", "e1"),
         ("This message was not answered: a newer one took its place.", "e2"),
+        ("A newer message interrupted this answer.", "e1"),
         ("newest", "e3"),
     ] == words(channel)
 

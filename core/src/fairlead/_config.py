@@ -10,7 +10,18 @@ from attrs import field, frozen
 
 from fairlead._work import Isolation, Mode
 
-__all__ = ["Agent", "Binding", "Config", "Kind", "LaneLimits", "Limits", "ModelRef", "PluginConfig"]
+__all__ = [
+    "Agent",
+    "Binding",
+    "Compaction",
+    "Config",
+    "Kind",
+    "LaneLimits",
+    "Limits",
+    "ModelRef",
+    "PluginConfig",
+    "SessionLimits",
+]
 
 Kind = Literal["channels", "tools", "providers", "memories", "policies"]
 
@@ -120,6 +131,37 @@ class Limits:
 
 
 @frozen
+class Compaction:
+    """When and how the older part of a session gives way to a summary for the model. The journal keeps all of it."""
+
+    at: float = 0.8
+    """The part of the model's window that, once filled, makes it begin. 0: only by command, or where a provider refuses
+    a request as too large."""
+    window: int | None = None
+    """Tokens that count as the window at most, which saves money where a model's is huge. None: what the provider says,
+    or 100,000 where it does not."""
+    keep_tokens: int = 16_000
+    """Of the newest messages that stay whole; at most a third of the window."""
+    model: str = ""
+    """Who writes the summary: an alias of ``[models]``, or ``provider/model``. Empty: the model of the turn."""
+    result_chars: int = 2_000
+    """Before anything is summed up, older results of tools are cut to so many characters. 0: never."""
+    result_turns: int = 3
+    """The results of so many newest turns are not cut."""
+
+
+@frozen
+class SessionLimits:
+    """How large and how old a session may get. Nothing is limited where nothing is set."""
+
+    max_events: int | None = None
+    """Then a message is refused, with the command that helps. There is a notice from nine tenths on."""
+    retention_days: float | None = None
+    """Sessions that nobody used for longer expire: `fairlead sessions prune`, and once a day in an app that serves."""
+    on_expiry: Literal["archive", "erase"] = "archive"
+
+
+@frozen
 class LaneLimits:
     """Turns at once, by class of work and in all."""
 
@@ -146,6 +188,8 @@ class Config:
     bindings: tuple[Binding, ...] = ()
     limits: Limits = Limits()
     lanes: LaneLimits = LaneLimits()
+    compaction: Compaction = Compaction()
+    sessions: SessionLimits = SessionLimits()
     isolation: Mapping[str, Any] = field(factory=dict)
     """The table ``[isolation]``, for the isolator."""
     file: str = ""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fairlead._message import Address
     from fairlead._modes import Modes
     from fairlead._observers import Observers
+    from fairlead._outage import Outage
     from fairlead._outbox import Outbox
     from fairlead._router import Router
     from fairlead._session import Session, Sessions
@@ -53,9 +54,10 @@ class Desk:
         router: Router,
         outbox: Outbox,
         observers: Observers,
+        outage: Outage,
         turns: trio.Nursery,
     ) -> None:
-        self.engine, self.sessions, self.lanes, self._modes = engine, sessions, lanes, modes
+        self.engine, self.sessions, self.lanes, self.outage, self._modes = engine, sessions, lanes, outage, modes
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = False
@@ -92,6 +94,7 @@ class Desk:
         if self.stopping:
             raise JournalUnavailable("the app is stopping", next_step="deliver the message again later")
         _check_inbound(inbound, self.engine.limits.message_bytes)
+        self.outage.refuse()
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
         session = await self.sessions.get(self._router.session_for(agent, address))
@@ -163,6 +166,9 @@ class Desk:
         """Whether it began or not."""
         self._journal.release(session.state.id)
         self.lanes.leave(ticket)
+        if session.resend > 0:
+            self._turns.start_soon(self._resend, session, ticket.work_class, session.resend)
+            session.resend = -1.0
 
     async def settle(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded:
         """Run one turn in the lane that the caller holds.
@@ -207,6 +213,7 @@ class Desk:
                 raise
             # A fault of ours: the message must have an end all the same.
             self._observers.raise_notice("turn", f"broke with {said(fault)}", level="error")
+            session.stale = True  # what it noted may be what no journal can hold
             ended = await turn.end("failed", reason="internal", notice="An internal error ended the turn.")
             if waited_for:
                 raise
@@ -265,7 +272,7 @@ class Desk:
                 await self.serve_older(session, message)
             if message in session.state.queue:
                 await self._serve_one(session, self._together(session, message))
-            await self._serve_owed(session)
+            await self._deliver(session)
         except JournalError as error:
             self.come_back(session, error, ticket, failures)
         except BaseException as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
@@ -292,6 +299,19 @@ class Desk:
         if not self.stopping:
             self._turns.start_soon(later)
 
+    async def _deliver(self, session: Session) -> None:
+        """Send what is owed, in order: where one must be tried again later, the others wait with it."""
+        for turn in tuple(session.state.outbox) if not session.resend else ():
+            session.resend = await self._outbox.deliver(session, turn)
+            if session.resend:
+                return
+
+    async def _resend(self, session: Session, work_class: WorkClass, pause: float) -> None:
+        await trio.sleep(pause)
+        session.resend = 0.0
+        if not self.stopping:  # else the next process takes it over
+            self.start(session, work_class, None)
+
     def go_on(self, session: Session) -> None:
         """Serve what is left behind a question."""
         if session.state.queue and session.state.id not in self.lanes and not self.stopping:
@@ -305,11 +325,6 @@ class Desk:
             if older in session.state.queue:  # it may have shared the turn of another one
                 await self._serve_one(session, self._together(session, older))
 
-    async def _serve_owed(self, session: Session) -> None:
-        """Send what was not sent: what a dead process left, and the notices of messages that had no turn."""
-        for turn in tuple(session.state.outbox):
-            await self._outbox.deliver(session, turn)
-
     def _together(self, session: Session, message: str) -> tuple[str, ...]:
         return self._modes.collected(session, message) if self._modes.collects else (message,)
 
@@ -317,14 +332,14 @@ class Desk:
         address = session.state.queue[messages[0]].address
         channel = self._outbox.channel(address)
         if channel is not None and address is not None and channel.capabilities.streaming:
-            ended = await self._settle_shown(session, messages, channel, address)
+            await self._settle_shown(session, messages, channel, address)
         else:
-            ended = await self.settle(session, Order(messages, joining=self._joining), waited_for=False)
-        await self._outbox.deliver(session, ended.turn)
+            await self.settle(session, Order(messages, joining=self._joining), waited_for=False)
+        await self._deliver(session)
 
     async def _settle_shown(
         self, session: Session, messages: tuple[str, ...], channel: Channel, address: Address
-    ) -> ev.TurnEnded:
+    ) -> None:
         """A turn whose growing answer the channel shows."""
         accepted = session.state.queue[messages[-1]]
         left = session.state.turn
@@ -337,14 +352,13 @@ class Desk:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)
             try:
-                ended = await self.settle(session, order, waited_for=False)
+                await self.settle(session, order, waited_for=False)
             except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
         await board.finish()
-        return ended
 
 
 _PAUSES = (1.0, 5.0, 30.0)
@@ -364,7 +378,11 @@ class ChannelInbox(Inbox):
     async def accept(self, inbound: Inbound) -> Receipt:
         if inbound.address.channel != self._channel:
             inbound = evolve(inbound, address=evolve(inbound.address, channel=self._channel))
-        return await self._desk.receive(inbound)
+        try:
+            return await self._desk.receive(inbound)
+        except JournalUnavailable:
+            self._desk.outage.tell(inbound)
+            raise
 
     def ready(self, where: str) -> None:
         self._ready(self._channel, where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from attrs import evolve, frozen
@@ -12,7 +12,15 @@ from fairlead._config import ModelRef
 from fairlead._leaf import own_fault
 from fairlead._message import TOOL_NAME, Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta, ModelAnswer
-from fairlead.errors import ConfigError, ProviderError, UnknownModel
+from fairlead.errors import (
+    BrokenStream,
+    ConfigError,
+    ConnectionFailed,
+    ProviderError,
+    ProviderTimeout,
+    TurnError,
+    UnknownModel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +32,8 @@ __all__ = ["Answered", "ModelResolver"]
 
 _INFO_SECONDS = 2.0
 """How long the first answer of a provider may wait for its list of prices."""
+_INFO_AGAIN = 60.0
+"""Seconds after which a provider that could not say is asked once more."""
 
 
 @frozen
@@ -51,6 +61,16 @@ class Answered:
             return self
         renamed = tuple(evolve(call, id=f"call_{new_id()}") for call in calls)
         return evolve(self, message=evolve(self.message, calls=renamed))
+
+
+class Gate(Protocol):
+    """Stands before each single request to a model."""
+
+    async def admit(self, request: ModelRequest, provider: str, info: ModelInfo | None) -> ModelRequest:
+        """The request as it may be sent. `TurnError`: it may not."""
+
+    async def settle(self, usage: Usage | None) -> None:
+        """What the last admitted request used; None where nobody knows."""
 
 
 class Shown:
@@ -103,6 +123,8 @@ class ModelResolver:
         if "default" not in self._aliases and default is not None:
             self._aliases["default"] = (default,)
         self._infos: dict[str, dict[str, ModelInfo]] = {}
+        self._again: dict[str, float] = {}
+        self._listing = {name: trio.Lock() for name in providers}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
 
@@ -126,6 +148,7 @@ class ModelResolver:
         request: ModelRequest,
         emit: Emit | None,
         failed: Callable[[Link, BaseException, str], None],
+        gate: Gate | None = None,
     ) -> Answered:
         """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
 
@@ -138,7 +161,9 @@ class ModelResolver:
             for _ in range(2):
                 seen = shown.seen
                 try:
-                    return await self._once(link, request, shown)
+                    return await self._once(link, request, shown, gate)
+                except TurnError:  # the gate's
+                    raise
                 except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
                     last = await own_fault(error)
                     failed(link, last, shown.seen[len(seen) :])
@@ -160,12 +185,33 @@ class ModelResolver:
             await self._info(name, "")
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
-    async def _once(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+    async def window(self, link: Link) -> int | None:
+        """Tokens of the model's window; None where its provider does not say."""
+        info = await self._info(link.ref.provider, link.ref.model)
+        return info.window if info is not None else None
+
+    async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
         if not link.ref.model:
             link = await self._named(link)
         ref = link.ref
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
+        if gate is None:
+            return await self._asked(link, request, shown)
+        request = await gate.admit(request, ref.provider, await self._info(ref.provider, ref.model))
+        usage: Usage | None = None
+        try:
+            answered = await self._asked(link, request, shown)
+            usage = answered.usage if answered.usage != _NO_USAGE else None  # it worked, and did not say how much
+        except ProviderError as error:
+            usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
+            raise
+        finally:
+            await gate.settle(usage)
+        return answered
+
+    async def _asked(self, link: Link, request: ModelRequest, shown: Shown) -> Answered:
+        ref = link.ref
         answer = await link.provider.generate(request, shown.emit)
         origin = self._origins[ref.provider]
         message = Message("assistant", _stamped(answer.parts, origin), calls=_calls(answer.calls, origin))
@@ -202,15 +248,21 @@ class ModelResolver:
         return evolve(usage, cost=cost)
 
     async def _info(self, provider: str, model: str) -> ModelInfo | None:
-        if provider not in self._infos:
-            self._infos[provider] = {}
-            with trio.move_on_after(_INFO_SECONDS):
-                try:
-                    listed = await self._providers[provider].models()
-                    self._infos[provider] = {info.name: info for info in listed}
-                except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
-                    await own_fault(error)
+        known = self._infos.get(provider)
+        if known is None or (not known and trio.current_time() >= self._again[provider]):
+            async with self._listing[provider]:  # who comes meanwhile waits for the same answer
+                if self._infos.get(provider) is known:
+                    self._infos[provider] = await self._listed(provider)
+                    self._again[provider] = trio.current_time() + _INFO_AGAIN
         return self._infos[provider].get(model)
+
+    async def _listed(self, provider: str) -> dict[str, ModelInfo]:
+        with trio.move_on_after(_INFO_SECONDS):
+            try:
+                return {info.name: info for info in await self._providers[provider].models()}
+            except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
+                await own_fault(error)
+        return {}
 
     def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:
         known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})
@@ -234,6 +286,8 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
 
 
 _NO_USAGE = ModelAnswer().usage
+_UNCLEAR = (BrokenStream, ConnectionFailed, ProviderTimeout)
+"""After these the provider may have worked, and ask to be paid."""
 _FINISHES = ("stop", "tools", "length", "refused")
 
 

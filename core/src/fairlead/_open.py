@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fairlead._app import App
+from fairlead._compaction import Compactor
 from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
@@ -23,6 +24,7 @@ from fairlead._leaf import said
 from fairlead._models import ModelResolver
 from fairlead._modes import Modes
 from fairlead._observers import Observers
+from fairlead._outage import Outage
 from fairlead._outbox import Outbox
 from fairlead._plugins import PluginReport
 from fairlead._policy import PolicyEngine
@@ -86,21 +88,23 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
 
 @asynccontextmanager
 async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observers) -> AsyncIterator[App]:
-    """The app, with its turns and observers. They are cancelled at the end; the workers are still open then."""
+    """The app, with its turns and observers. Turns are cancelled at the end; the workers are still open then."""
     failure: BaseException | None = None
     # Before the nurseries, which would put its error into a group.
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
     lanes = Lanes(config.lanes)
-    async with trio.open_nursery() as background, trio.open_nursery() as turns:
+    async with trio.open_nursery() as background, watchers.ending(background), trio.open_nursery() as turns:
+        outage = Outage(crew.journal, crew.channels, watchers, turns)
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
+            sessions=Sessions(outage.journal, watchers.publish if crew.observers else None),
             lanes=lanes,
             modes=Modes(router, engine.agents, config.limits, engine.clock, watchers.raise_notice),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
+            outage=outage,
             turns=turns,
         )
         watch = Watch(lanes, desk.sessions, config.limits, watchers.raise_notice)
@@ -111,13 +115,15 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
         for report in crew.reports:
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
+        for memory in crew.memories:
+            for text in memory.notices:
+                watchers.raise_notice(f"memories/{memory.name}", text)
         try:
             yield App(config, crew, desk, watchers)
         except BaseException as error:  # noqa: BLE001  # as above
             failure = error
         desk.stopping = desk.closed = True  # what is cut off now is left for the next process
         turns.cancel_scope.cancel()
-        background.cancel_scope.cancel()
     if failure is not None:
         raise failure
 
@@ -174,10 +180,11 @@ def _engine(
     agents = {agent.name: agent for agent in config.agents}
     if not agents:
         raise ConfigError("expected at least one agent, found none", path="agents", file=config.file)
+    models = ModelResolver(
+        crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
+    )
     return Engine(
-        models=ModelResolver(
-            crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
-        ),
+        models=models,
         tools=registry,
         policy=PolicyEngine(
             crew.policies, granted=frozenset(granted), seconds=limits.review_seconds, notice=watchers.raise_notice
@@ -186,5 +193,7 @@ def _engine(
         agents=agents,
         clock=clock,
         notice=watchers.raise_notice,
+        compactor=Compactor(config.compaction, models, watchers.raise_notice, clock),
         recall=crew.recall,
+        max_events=config.sessions.max_events,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 from attrs import evolve, frozen
 
+from fairlead._contracts import Policy
 from fairlead._leaf import own_fault, said
 from fairlead._message import sound
 from fairlead._work import Review, Verdict
@@ -18,10 +19,10 @@ from fairlead._work import Review, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fairlead._contracts import Policy
+    from fairlead._message import Usage
     from fairlead._work import Boundary
 
-__all__ = ["Decision", "Explanation", "PolicyEngine"]
+__all__ = ["Decision", "Explanation", "PolicyEngine", "rule_of", "said_no"]
 
 _STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
 _GRANTS = ("allow", "ask")
@@ -79,6 +80,8 @@ class PolicyEngine:
         for policy in policies:
             for boundary in policy.boundaries:
                 self._at[boundary] = (*self._at.get(boundary, ()), policy)
+        asked = self._at.get("model_request", ())
+        self._settlers = tuple(policy for policy in asked if type(policy).settle is not Policy.settle)
         self._granted, self._seconds, self._notice = granted, seconds, notice
 
     def watches(self, boundary: Boundary) -> bool:
@@ -108,6 +111,23 @@ class PolicyEngine:
             verdicts.extend(await self._ask(policy, review))
         decision = await self.decide(review)
         return Explanation(decision.verdict, tuple(verdicts))
+
+    async def settle(self, review: Review, usage: Usage | None, *, but: str = "") -> None:
+        """Tell the policies that keep an account what a model request used. Never raises for what they do.
+
+        `but`: the one that denied it.
+        """
+        for policy in self._settlers:
+            if but and policy.name == but:
+                continue
+            try:
+                with trio.move_on_after(self._seconds, shield=True) as scope:
+                    await policy.settle(review, usage)
+                fault = "took too long" if scope.cancelled_caught else ""
+            except BaseException as error:  # noqa: BLE001  # what was used is used, whatever a policy makes of it
+                fault = said(await own_fault(error))
+            if fault:
+                self._notice(f"policies/{policy.name}", f"settle failed: {fault}")
 
     async def _rounds(self, policies: tuple[Policy, ...], review: Review) -> Decision:
         last: Verdict | None = None
@@ -177,3 +197,19 @@ def _check(verdict: Verdict, review: Review) -> None:
 
 def _settle(verdict: Verdict, review: Review, *, revised: bool) -> Decision:
     return Decision("revise" if revised else verdict.effect, verdict, review.subject)
+
+
+def rule_of(verdict: Verdict) -> str:
+    return f"{verdict.layer}:{verdict.rule}"
+
+
+def said_no(decision: Decision) -> str:
+    """Why something may not happen, in words for the person and the model."""
+    verdict = decision.verdict
+    if decision.effect == "ask":
+        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
+    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
+        return f"Denied: {verdict.reason or verdict.rule}."
+    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
+        f" {verdict.reason}" if verdict.reason else ""
+    )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, overload
 
 import trio
 from attrs import define, field
 
 from fairlead import _events as ev
+from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
 
 if TYPE_CHECKING:
     from fairlead._contracts import Journal
     from fairlead._message import Address
+    from fairlead._outage import Outage
 
 __all__ = ["History", "OpenTurn", "Running", "Session", "SessionState", "Sessions", "fold"]
 
@@ -71,7 +74,12 @@ class Unsent:
     address: Address
     in_reply_to: str
     kind: str
+    since: float
     attempts: int = 0
+    sending: bool = False
+    """A try has begun, and nobody has written what became of it."""
+    until: float = 0.0
+    """Not to be tried before; Unix seconds."""
 
 
 @define
@@ -89,6 +97,21 @@ class SessionState:
     """By turn."""
     called: set[str] = field(factory=set)
     """Ids of all calls that there ever were."""
+    context: list[Item] = field(init=False)
+    """What the model sees: `items` themselves, as long as nothing is compacted."""
+    compactions: list[ev.Compacted] = field(factory=list)
+    """Those that hold; the newest is the last."""
+    weight: Weight = field(factory=Weight, eq=False)
+    patience: float = field(default=0.0, eq=False)
+    """Tokens of the context below which no compaction begins by itself."""
+
+    def __attrs_post_init__(self) -> None:
+        self.context = self.items
+
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        if self.context is not self.items:
+            self.context.append(item)
 
     @property
     def pending(self) -> bool:
@@ -96,7 +119,7 @@ class SessionState:
 
     @property
     def history(self) -> History:
-        return History(self.items, len(self.items))
+        return History(self.context, len(self.context))
 
 
 def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
@@ -150,11 +173,13 @@ def _show(state: SessionState, event: ev.TurnStarted | ev.TurnSteered) -> None:
     revised = {message.id: message for message in event.revised} if event.revised else None
     for message in event.messages:
         accepted = state.queue[message].message
-        state.items.append(revised.get(message, accepted) if revised else accepted)
+        state.add(revised.get(message, accepted) if revised else accepted)
 
 
 def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
+    if event.usage.input_tokens:
+        state.weight.count(event.usage.input_tokens + event.usage.output_tokens, len(state.context))
     turn = state.turn
     if turn is not None:
         turn.steps += 1
@@ -165,13 +190,13 @@ def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
 
 
 def _corrected(state: SessionState, event: ev.Corrected) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
     if state.turn is not None:
         state.turn.corrections += 1
 
 
 def _returned(state: SessionState, event: ev.ToolReturned) -> None:
-    state.items.append(event.result)
+    state.add(event.result)
     if state.turn is not None:
         state.turn.calls.pop(event.result.call, None)
         if event.result.error == "invalid":
@@ -185,10 +210,10 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
         if answer is None:
             answer = last if isinstance(last, Message) else None
         else:  # a policy revised it: the model shall see what was really said
-            state.items[-1] = answer
+            state.items[-1] = state.context[-1] = answer
     if event.address is not None and answer is not None:
         kind = "answer" if event.outcome == "answered" else "notice"
-        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind)
+        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind, event.at)
     for message in event.messages:
         state.queue.pop(message, None)
     if state.turn is not None and state.turn.id == event.turn:
@@ -198,11 +223,32 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
 def _sending(state: SessionState, event: ev.AnswerSending) -> None:
     unsent = state.outbox.get(event.turn)
     if unsent is not None:
-        unsent.attempts = event.attempt
+        unsent.attempts, unsent.sending = event.attempt, True
+
+
+def _deferred(state: SessionState, event: ev.AnswerDeferred) -> None:
+    unsent = state.outbox.get(event.turn)
+    if unsent is not None:
+        unsent.until, unsent.sending = event.until, False
 
 
 def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
     state.outbox.pop(event.turn, None)
+
+
+def _compacted(state: SessionState, event: ev.Compacted) -> None:
+    state.compactions.append(event)
+    state.context = view(state.id, state.items, event)
+    state.weight, state.patience = Weight(event.tokens_after, len(state.context)), 0.0
+    if state.turn is not None:
+        state.turn.usage = state.turn.usage + event.usage
+
+
+def _undone(state: SessionState, _: ev.CompactionUndone) -> None:
+    if state.compactions:
+        state.compactions.pop()
+        state.context = view(state.id, state.items, state.compactions[-1] if state.compactions else None)
+        state.weight, state.patience = Weight(), inf
 
 
 _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
@@ -215,7 +261,10 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.ToolReturned: _returned,
     ev.TurnEnded: _ended,
     ev.AnswerSending: _sending,
+    ev.AnswerDeferred: _deferred,
     ev.AnswerDelivered: _delivered,
+    ev.Compacted: _compacted,
+    ev.CompactionUndone: _undone,
 }
 
 
@@ -240,9 +289,23 @@ class Running:
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "running", "stale", "state", "users")
+    __slots__ = (
+        "_busy",
+        "_journal",
+        "_lot",
+        "_noted",
+        "_publish",
+        "cancel_next",
+        "resend",
+        "running",
+        "stale",
+        "state",
+        "users",
+    )
 
-    def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
+    def __init__(
+        self, state: SessionState, journal: Journal | Outage, publish: Callable[[ev.Record], None] | None
+    ) -> None:
         self.state, self._journal, self._publish = state, journal, publish
         self._noted: list[ev.Event] = []
         self._busy = False
@@ -254,12 +317,19 @@ class Session:
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
+        self.resend = 0.0
+        """Seconds until its answers are sent again; below zero once a task waits for that."""
 
     @property
     def waiting(self) -> list[ev.MessageAccepted]:
         """Messages that no turn has taken up, in the order of coming."""
         begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
         return [accepted for name, accepted in self.state.queue.items() if name not in begun]
+
+    @property
+    def writing(self) -> bool:
+        """An append or a reading is under way."""
+        return self._busy
 
     def note(self, event: ev.Event) -> None:
         """Take in an event that need not be durable by itself: it is written with the next append."""
@@ -352,7 +422,7 @@ class Sessions:
     """The sessions that this process has folded; the least recently used idle ones are forgotten."""
 
     def __init__(
-        self, journal: Journal, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
+        self, journal: Journal | Outage, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
     ) -> None:
         self._journal, self._publish, self._capacity = journal, publish, capacity
         self._cached: OrderedDict[str, Session] = OrderedDict()

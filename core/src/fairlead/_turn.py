@@ -14,20 +14,23 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
-from fairlead._answering import Answering, refusal_of, rule_of
+from fairlead._answering import refusal_of
+from fairlead._asking import Asking
 from fairlead._config import Agent, Limits
-from fairlead._leaf import leaf, said
+from fairlead._leaf import leaf
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
+from fairlead._policy import rule_of, said_no
 from fairlead._tools import CallContext, ToolEntry, result_of
-from fairlead._work import Delta, ModelRequest, Progress
-from fairlead.errors import ProviderError, TurnFailed, VersionConflict
+from fairlead._work import Progress
+from fairlead.errors import TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fairlead._compaction import Compactor
     from fairlead._contracts import Recall
-    from fairlead._models import Answered, Link, ModelResolver
-    from fairlead._policy import Decision, PolicyEngine
+    from fairlead._models import Answered, ModelResolver
+    from fairlead._policy import PolicyEngine
     from fairlead._session import Session
     from fairlead._tools import ToolRegistry
     from fairlead._work import Emit
@@ -46,7 +49,9 @@ class Engine:
     agents: Mapping[str, Agent]
     clock: Callable[[], float]
     notice: Callable[[str, str], None]
+    compactor: Compactor
     recall: Recall | None = None
+    max_events: int | None = None
 
 
 @frozen
@@ -74,19 +79,16 @@ _Ready = tuple[ToolCall, ToolEntry]
 """A call that may run."""
 
 
-class Turn(Answering):
+class Turn(Asking):
     """One turn of one session. Whoever runs it holds the session's lane."""
 
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
         super().__init__(engine, session, order)
         state = session.state
-        self._tools = engine.tools.specs(self._agent)
         resumes = state.turn is not None and state.turn.messages == order.messages
         self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
         self._begun: set[str] = set() if not resumes or state.turn is None else set(state.turn.calls)
         """Calls that may have had an effect."""
-        self._steps = 0
-        """Answers that the turn had when the model was last asked."""
 
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
@@ -155,30 +157,6 @@ class Turn(Answering):
             await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
 
-    async def _append(self, *happened: ev.Event, own: bool = True) -> None:
-        """Append, after others too. `VersionConflict`: `own` events have no place, as the turn is open no more."""
-        session = self._session
-        for last in (False, False, False, True):
-            if session.stale:
-                await session.reload()
-            if own and not self._fits(happened[0]):
-                raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
-            try:
-                return await session.append(*happened)
-            except VersionConflict:
-                if last:
-                    raise
-        return None
-
-    def _fits(self, event: ev.Event) -> bool:
-        """Whether an event has its place in the turn as the journal has it now."""
-        turn = self._session.state.turn
-        if turn is None or turn.id != self.id or turn.messages != self.messages:
-            return False
-        if isinstance(event, ev.ToolReturned):
-            return event.result.call in turn.calls
-        return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
-
     def _left_as(self, call: ToolCall) -> str:
         if call.id not in self._begun:
             return "skipped"
@@ -212,6 +190,9 @@ class Turn(Answering):
 
     async def _begin(self) -> ev.TurnEnded | None:
         """Let policies see the messages, then start. Where none passes, the turn ends before the model sees a word."""
+        if self._engine.max_events and self._is_full(self._engine.max_events):
+            notice = "This session is as long as it may become. Begin a new one, or ask the operator to put it away."
+            return await self.end("refused", reason="sessions.max_events", notice=notice)
         revised: tuple[Message, ...] = ()
         if self._engine.policy.watches("message_in"):
             revised, refused = await self._let_in(self._accepted)
@@ -223,83 +204,20 @@ class Turn(Answering):
             if refused:
                 self._turn_away(refused)
                 self._answers(tuple([each.message.id for each in self._accepted]))
+        if len(self._accepted) < len(self.messages):  # read again meanwhile: one of them was not journalled after all
+            raise VersionConflict("a message of the turn is gone", session=self._session.state.id)
         self._session.note(ev.TurnStarted(turn=self.id, messages=self.messages, revised=revised, at=self._now()))
         return None
 
-    # -- the model
+    def _is_full(self, most: int) -> bool:
+        """The operator hears of it from nine tenths on."""
+        name, version = self._session.state.id, self._session.state.version
+        if version >= most * 9 // 10:
+            next_step = f"fairlead sessions archive {name}"
+            self._engine.notice("sessions", f"{name!r} has {version} events, at most {most}; next: {next_step}")
+        return version >= most
 
-    async def _ask_model(self) -> Answered:
-        order, engine, session = self._order, self._engine, self._session
-        self._steps = session.state.turn.steps if session.state.turn is not None else 0
-        try:
-            chain = engine.models.resolve(order.model or self._agent.model)
-        except Exception as error:
-            raise TurnFailed(str(error), session=session.state.id, turn=self.id, reason="provider") from error
-        ref = chain[0].ref  # said here, so that asking the first link copies nothing
-        request = ModelRequest(
-            ref.model,
-            session.state.history,
-            self._agent.instructions,
-            self._tools,
-            session.state.id,
-            ref.credential,
-            order.output_schema,
-            options=ref.options,
-        )
-        if engine.policy.watches("model_request"):
-            decision = await self._decide("model_request", request)
-            self._note_decision(decision, request.id, "model_request")
-            if not decision.passes:
-                raise TurnFailed(_said_no(decision), session=session.state.id, turn=self.id, reason="policy")
-            request = decision.subject
-        try:
-            return (await engine.models.generate(chain, request, self._emit, self._note_failure)).without(
-                session.state.called
-            )
-        except ProviderError as error:
-            text = f"No model could answer: {error.problem}"
-            raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
-
-    async def _emit(self, delta: Delta) -> None:
-        self.moves += 1
-        # Words may be shown while they come only where no policy wants to see the whole answer first.
-        if self._order.emit is not None and not self._engine.policy.watches("message_out"):
-            await self._order.emit(delta)
-
-    def _note_failure(self, link: Link, error: BaseException, partial: str) -> None:
-        detail = error.problem if isinstance(error, ProviderError) else ""
-        self._session.note(
-            ev.ModelFailed(
-                turn=self.id,
-                provider=link.ref.provider,
-                model=link.ref.model,
-                error=type(error).__name__,
-                detail=detail,
-                partial=partial,
-                at=self._now(),
-            )
-        )
-        if not isinstance(error, ProviderError):
-            self._engine.notice(f"providers/{link.ref.provider}", f"raised {said(error)}")
-
-    def _answered_event(self, answered: Answered) -> ev.ModelAnswered:
-        return ev.ModelAnswered(
-            turn=self.id,
-            message=answered.message,
-            provider=answered.provider,
-            model=answered.model,
-            usage=answered.usage,
-            finish=answered.finish,
-            at=self._now(),
-        )
-
-    def _fault(self, answered: Answered) -> str:
-        """Why the answer will not do, in words for the model."""
-        message = answered.message
-        first = message.parts[0] if message.parts else None
-        if first is None or not (message.text.strip() or len(message.parts) > 1 or not isinstance(first, Text)):
-            return "Your answer was empty. Answer the last message, or use a tool."
-        return self._order.accept(message.text) if self._order.accept is not None else ""
+    # -- the answer
 
     async def _answer(self, answered: Answered) -> ev.TurnEnded:
         event = self._answered_event(answered)
@@ -309,7 +227,7 @@ class Turn(Answering):
         self._note_decision(decision, answered.message.id, "message_out")
         if not decision.passes:
             self._session.note(event)
-            return await self.end("refused", reason=rule_of(decision.verdict), notice=_said_no(decision))
+            return await self.end("refused", reason=rule_of(decision.verdict), notice=said_no(decision))
         revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
@@ -372,7 +290,7 @@ class Turn(Answering):
         decision = await self._decide("tool_call", call, entry)
         events.append(self._decided(decision, call.id, "tool_call"))
         if not decision.passes:
-            self._reject(call, "denied", _said_no(decision), events)
+            self._reject(call, "denied", said_no(decision), events)
             return
         if decision.effect == "revise":
             call = evolve(decision.subject, id=call.id, tool=call.tool)
@@ -432,7 +350,7 @@ class Turn(Answering):
         decision = await self._decide("tool_result", result, entry)
         self._note_decision(decision, result.call, "tool_result")
         if not decision.passes:
-            return evolve(result, parts=(Text(_said_no(decision), HOST),), error="denied", cut=0), ""
+            return evolve(result, parts=(Text(said_no(decision), HOST),), error="denied", cut=0), ""
         if decision.effect == "revise":
             return evolve(decision.subject, call=result.call, tool=result.tool), ""
         return result, full
@@ -475,14 +393,3 @@ _CALLS = 128
 _DETAIL = 200
 """Characters of a tool's progress or result that are shown while a turn runs."""
 _CANCELLED = {"cancelled": "The turn was cancelled.", "interrupted": "A newer message interrupted this answer."}
-
-
-def _said_no(decision: Decision) -> str:
-    verdict = decision.verdict
-    if decision.effect == "ask":
-        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
-    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
-        return f"Denied: {verdict.reason or verdict.rule}."
-    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
-        f" {verdict.reason}" if verdict.reason else ""
-    )

@@ -56,7 +56,7 @@ class Watch:
                 before.told = True
             return before
         text = f"session {name!r} has made no progress for {quiet:.0f} s; {_awaited(session)} is waited for"
-        if quiet >= self._limits.stall_seconds:
+        if quiet >= self._limits.stall_seconds and not session.writing:  # its end would wait for the journal too
             self._notice("lanes", f"{text}; its turn is ended", session=name)
             running.stop("stalled")
         elif quiet >= self._limits.warn_seconds and not before.told:

@@ -294,6 +294,10 @@ class Review:
     address: Address | None = None
     tool: ToolSpec | None = None
     """The tool's spec, for ``tool_call`` and ``tool_result``."""
+    provider: str = ""
+    """For ``model_request``: who will be asked. Each request to a model is a crossing, also a fallback's."""
+    model: ModelInfo | None = None
+    """For ``model_request``: what the provider says of the model, prices and window among it; None where nothing."""
 
 
 @frozen

@@ -274,6 +274,8 @@ class TurnFailed(TurnError):
 
     reason: str = field(default="", kw_only=True)
     """One word for programs: ``provider``, ``steps``, ``tokens``, ``time``, ``arguments``, ``policy``, ``stalled``."""
+    rule: str = field(default="", kw_only=True)
+    """For ``policy``: the layer and the rule that denied the request to the model: ``app:budget daily``."""
 
 
 class TurnCancelled(TurnError):

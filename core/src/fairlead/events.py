@@ -1,8 +1,11 @@
 """The events of a session, as observers and journals see them."""
 
 from fairlead._events import (
+    AnswerDeferred,
     AnswerDelivered,
     AnswerSending,
+    Compacted,
+    CompactionUndone,
     Corrected,
     Decided,
     DraftShown,
@@ -22,8 +25,11 @@ from fairlead._events import (
 )
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",

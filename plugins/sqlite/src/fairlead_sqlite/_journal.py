@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from fairlead.events import Event, MessageAccepted, Record, SessionStarted
 from fairlead.memory import Journal, SessionInfo
 from fairlead.wire import decode_event, encode_event
 from fairlead_sqlite._clerk import Clerk
-from fairlead_sqlite._file import copies, transaction, truncate_wal
+from fairlead_sqlite._file import copies, key_hash, transaction, truncate_wal
 from fairlead_sqlite._glance import Glance
 from fairlead_sqlite._holds import Holds
 from fairlead_sqlite._instances import Instance
@@ -28,6 +28,8 @@ EVENTS_A_ROW = 64
 """Of an append that brings more, as a fork does; they are encoded before other tasks get their turn."""
 BYTES_A_ROW = 100_000
 """Of an append that brings more, unless one event is larger."""
+ROOM_BYTES = 1_000_000
+"""Free space without which a disk that was full still counts as full."""
 CHARS_AT_ONCE = 100_000
 """JSON that is decoded before other tasks get their turn: about 1 ms."""
 
@@ -113,6 +115,10 @@ class SqliteJournal(Journal):
     async def claim(self) -> Sequence[str]:
         return await self._writer.do(lambda connection: _claim(connection, self._instance))
 
+    async def probe(self) -> None:
+        """A write of one page, where there is space for some of what comes next."""
+        await self._writer.do(lambda connection: _probe(connection, self._path))
+
     async def hold(self, session: str) -> None:
         """One that another process has is asked for again, a hundred times a second at first and then ten times."""
         pause = 0.01
@@ -157,9 +163,10 @@ def _encoded(events: Sequence[Event], keys: dict[bytes, str], hashes: list[bytes
         yield lines
 
 
-def key_hash(key: str) -> bytes:
-    """What is kept of a key, also after its session is erased."""
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+def _probe(connection: apsw.Connection, path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < ROOM_BYTES:
+        raise apsw.FullError(f"less than {ROOM_BYTES:,} bytes are free")
+    connection.pragma("user_version", connection.pragma("user_version"))  # written, though it is the same
 
 
 def _no_work(_: apsw.Connection) -> int:

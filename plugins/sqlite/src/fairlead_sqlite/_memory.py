@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fairlead import Finding, Memory, Settings
+from fairlead.errors import JournalUnavailable
 
 if TYPE_CHECKING:
     from fairlead_sqlite._clerk import Clerk
@@ -44,6 +45,8 @@ class SqliteMemory(Memory):
         from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
         from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
+        from fairlead_sqlite._salvage import can_salvage, salvage  # noqa: PLC0415  # the same
+        from fairlead_sqlite._tail import keep_tail  # noqa: PLC0415  # the same
         from fairlead_sqlite._writing import Writer  # noqa: PLC0415  # the same
 
         writer = Writer(self.path, self._busy_seconds)
@@ -52,7 +55,19 @@ class SqliteMemory(Memory):
         self._instance = instance = Instance(self.path.parent / "instances")
         self._holds = holds = Holds(self.path.with_name(f"{self.path.name}-work"))
         try:
-            await writer.start()
+            if instance.is_alone() and (told := await trio.to_thread.run_sync(keep_tail, self.path)):
+                self.notices = (told,)
+            try:
+                await writer.start()
+            except JournalUnavailable as error:
+                if not (instance.is_alone() and can_salvage(self.path, error)):
+                    raise
+                told = await trio.to_thread.run_sync(salvage, self.path, self._busy_seconds)
+                self.notices = (*self.notices, told)
+                await writer.close()
+                writer = Writer(self.path, self._busy_seconds)
+                self._clerks = (reader, writer)
+                await writer.start()
             await reader.start()
             self._glance = glance = await reader.do(lambda _: Glance(self.path))
             with _file.explained(instance.directory, self._busy_seconds):
@@ -77,10 +92,10 @@ class SqliteMemory(Memory):
             await trio.to_thread.run_sync(self._instance.leave)
 
     async def check(self) -> Sequence[Finding]:
-        """The file and its size, a bounded check of its pages, and the space on its disk."""
-        from fairlead_sqlite._check import check_disk, check_file  # noqa: PLC0415  # as in `open`
+        """The file and its size, a bounded check of its pages, the space on its disk, and logs that broke off."""
+        from fairlead_sqlite._check import check_disk, check_file, check_tails  # noqa: PLC0415  # as in `open`
 
         def look() -> tuple[Finding, ...]:
-            return check_file(self.path, CHECK_SECONDS), check_disk(self.path)
+            return check_file(self.path, CHECK_SECONDS), check_disk(self.path), *check_tails(self.path)
 
         return await trio.to_thread.run_sync(look, abandon_on_cancel=True)

@@ -30,6 +30,7 @@ class Facts:
     capabilities: Capabilities | None = None
     specs: tuple[ToolSpec, ...] | None = None
     boundaries: frozenset[Boundary] | None = None
+    settles: bool = False
     journal: bool = False
     recall: bool = False
 
@@ -211,7 +212,7 @@ def _facts(kind: str, raw: Any) -> Facts:
         if type(asked) is not list or not all(type(each) is str and each in _BOUNDARIES for each in asked):
             problem = f"the plugin gave {str(asked)[:200]!r} as boundaries, expected some of {sorted(_BOUNDARIES)}"
             raise SchemaError(problem, schema="boundary", next_step="tell the plugin's authors")
-        facts.boundaries = frozenset(asked)
+        facts.boundaries, facts.settles = frozenset(asked), raw.get("settles") is True
     elif kind == "memories":
         facts.journal, facts.recall = raw.get("journal") is True, raw.get("recall") is True
     return facts
