@@ -77,7 +77,10 @@ class Answering(Running):
                 self._session.note(own_end(accepted, "refused", rule_of(verdict), refusal_of(verdict), self._now()))
 
     async def _arrivals(self) -> tuple[list[ev.MessageAccepted], tuple[Message, ...]]:
-        """What has arrived meanwhile and may join, and what policies made of it. What they refuse ends by itself."""
+        """What has arrived meanwhile and may join, and what policies made of it. What they refuse ends by itself.
+
+        `VersionConflict`: the turn has not begun, as the session has it now.
+        """
         order, session = self._order, self._session
         joined = list(order.joining(session)) if order.joining is not None else []
         revised: tuple[Message, ...] = ()
@@ -85,6 +88,9 @@ class Answering(Running):
             revised, refused = await self._let_in(joined)
             self._turn_away(refused)
             joined = [each for each in joined if each.message.id in session.state.queue]
+        turn = session.state.turn
+        if joined and (turn is None or turn.id != self.id or turn.messages != self.messages):
+            raise VersionConflict("the session was read again meanwhile", session=session.state.id)
         return joined, revised
 
     def _join(self, joined: list[ev.MessageAccepted], revised: tuple[Message, ...]) -> None:

@@ -141,7 +141,10 @@ class Turn(Asking):
                 usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
-            messages=self.messages if turn is None else turn.messages,
+            # Not those that were erased, or that joined while they were being journalled, which then failed.
+            messages=turn.messages
+            if turn is not None
+            else tuple(filter(session.state.queue.__contains__, self.messages)),
             outcome=outcome,
             answer=answer,
             address=self._address,
@@ -150,7 +153,7 @@ class Turn(Asking):
             usage=usage,
             at=now,
         )
-        if outcome == "answered" or self.messages[0] in session.state.queue:  # else it was erased
+        if outcome == "answered" or ended.messages:
             await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
 
