@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from fairlead._contracts import Journal
     from fairlead._message import Address
 
-__all__ = ["History", "OpenTurn", "Session", "SessionState", "Sessions", "fold"]
+__all__ = ["RESERVED", "History", "OpenTurn", "Session", "SessionState", "Sessions", "fold"]
 
 Item = Message | ToolResult
+RESERVED = "!"
+"""Begins the names of the core's own sessions, which nobody sees; no conversation's name can begin so."""
 
 
 class History(Sequence[Item]):

@@ -87,6 +87,8 @@ class Turn:
         """Calls that may have had an effect."""
         self._steps = 0
         """Answers that the turn had when the model was last asked."""
+        self._probed: set[str] = set()
+        """Providers that cool down, and that this turn has asked all the same."""
 
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
@@ -247,7 +249,7 @@ class Turn:
         try:
             blank = self._review("model_request", request)
             gate = _Gate(engine.policy, blank, self._note_decision) if engine.policy.watches("model_request") else None
-            answered = await engine.models.generate(chain, request, emit, self._note_failure, gate)
+            answered = await engine.models.generate(chain, request, emit, self._note_failure, gate, self._probed)
             return answered.without(session.state.called)
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
@@ -263,6 +265,7 @@ class Turn:
                 error=type(error).__name__,
                 detail=detail,
                 partial=partial,
+                credential=link.ref.credential,
                 at=self._now(),
             )
         )

@@ -58,6 +58,8 @@ def facts_of(kind: str, worker: Any) -> dict[str, Any]:
     if kind == "policies":
         asked = getattr(worker, "boundaries", None)
         return {"boundaries": sorted(asked)} if isinstance(asked, frozenset | set) else {}
+    if kind == "providers":
+        return {"credentials": list(worker.credentials)}
     if kind == "memories":
         return {"journal": worker.journal is not None, "recall": worker.recall is not None}
     return {}

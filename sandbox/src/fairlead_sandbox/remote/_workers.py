@@ -136,6 +136,11 @@ class RemoteChannel(_Remote, Channel):
 class RemoteProvider(_Remote, Provider):
     """A provider that runs elsewhere."""
 
+    def take(self, facts: Facts) -> None:
+        """`credentials`."""
+        if facts.credentials is not None:
+            self.credentials = facts.credentials
+
     async def models(self) -> Sequence[ModelInfo]:
         """As the contract says."""
         return parsed_list(await self._far.call("provider.models"), ModelInfo, _MAX_MODELS)
