@@ -227,6 +227,16 @@ async def test_probe_that_is_answered_ends_the_cooldown(autojump_clock: object) 
         assert [] == list(app.health)
 
 
+async def test_probe_that_fails_is_not_tried_again(autojump_clock: object) -> None:
+    """Not even where that would help somebody who does not rest."""
+    provider = ScriptedProvider([BUSY] * 4, name="a")
+    async with fairlead.open(providers=[provider], clock=WallClock()) as app:
+        for expected in (3, 4):
+            with pytest.raises(errors.TurnFailed, match="busy"):
+                await app.ask("hi")
+            assert expected == provider.answered
+
+
 async def test_one_probe_in_a_turn_also_over_several_calls_of_the_model(autojump_clock: object) -> None:
     """A provider that answers once and is limited again is asked no second time as a probe."""
     provider = ScriptedProvider([LIMITED, calls(("nothing", {})), LIMITED, "never"], name="a")
