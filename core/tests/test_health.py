@@ -214,7 +214,7 @@ def test_reset_by_an_operator() -> None:
 
 
 def test_fold_of_a_strange_event_does_no_harm() -> None:
-    """A reset of what nobody knows, and events of other kinds."""
+    """A reset of what nobody knows."""
     known = health()
-    known.take([ProviderHealth(provider="p", cause="general", failures=0), object()])
+    known.take([ProviderHealth(provider="p", cause="general", failures=0)])
     assert {} == known.bad

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fairlead
-from fairlead import errors
+from fairlead import errors, events
 from fairlead._health import Health
 from fairlead.config import Config, ModelRef
 from fairlead.testing import RecordingObserver, ScriptedProvider, WallClock, run_virtually
@@ -62,20 +62,20 @@ def test_windows_and_counts(happened: list[tuple[tuple[str, str, str], errors.Pr
     for key, error, later in happened:
         before = live.until(*key)
         if error is None:
-            events = live.answered(*key, now)
+            changed = live.answered(*key, now)
             assert 0 == live.until(*key)
         else:
-            events = live.failed(*key, error, now)
+            changed = live.failed(*key, error, now)
             after, floor = live.until(*key), now + (getattr(error, "reset_after", None) or 0.0)
             if type(error) in FLOORED:
                 assert after >= floor
             if before > now and not live.is_down(key[0]):
-                assert after <= max(before, floor, *(event.until or inf for event in events)), (
+                assert after <= max(before, floor, *(event.until or inf for event in changed)), (
                     "only a new cause is longer"
                 )
-        written += [encode_event(event) for event in events]
+        written += [encode_event(event) for event in changed]
         folded = fresh()
-        folded.take([decode_event(line) for line in written])
+        folded.take(e for line in written if isinstance(e := decode_event(line), events.ProviderHealth))
         assert live.bad == folded.bad
         now += later
 
@@ -129,5 +129,5 @@ async def live_through(asked: list[tuple[list[Any], float]]) -> None:
             await trio.sleep(later)
         await trio.testing.wait_all_tasks_blocked()
         folded = Health(lambda _: "", lambda *_: True)
-        folded.take([record.event for record in observer.records])
+        folded.take([r.event for r in observer.records if isinstance(r.event, events.ProviderHealth)])
         assert folded.bad == health.bad

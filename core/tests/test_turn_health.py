@@ -227,6 +227,14 @@ async def test_probe_that_is_answered_ends_the_cooldown(autojump_clock: object) 
         assert [] == list(app.health)
 
 
+async def test_moment_is_told_also_of_a_model_that_nobody_named(autojump_clock: object) -> None:
+    """The first one that its provider lists: it rests under its own name."""
+    async with fairlead.open(providers=[ScriptedProvider([LIMITED], name="a")], clock=WallClock()) as app:
+        with pytest.raises(errors.TurnFailed, match=r"in 100 seconds \(08:01:40 UTC\)"):
+            await app.ask("hi")
+        assert ["script"] == [event.model for event in app.health]
+
+
 async def test_probe_that_fails_is_not_tried_again(autojump_clock: object) -> None:
     """Not even where that would help somebody who does not rest."""
     provider = ScriptedProvider([BUSY] * 4, name="a")

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from fairlead import errors
 from fairlead._events import ProviderHealth
-from fairlead.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    BillingFailed,
-    ContentRefused,
-    ContextOverflow,
-    ProviderTimeout,
-    RateLimited,
-    UnknownModel,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +21,8 @@ __all__ = ["Health", "covers", "floor_of"]
 Key = tuple[str, str, "Cause"]
 """Credential, model and cause. No model: all of the credential. The cause ``outage``: all of the provider."""
 
+Changes = list[ProviderHealth]
+
 _DAY = 86_400.0
 _GENERAL = (30.0, 60.0, 300.0)
 _OUTAGE: Key = ("", "", "outage")
@@ -37,10 +30,15 @@ _OUTAGE_FAILURES = 3
 """General failures of a provider, not all of the same credential and model, after which it counts as down."""
 _OUTAGE_SECONDS = 60.0
 """The time in which they happen."""
-_OF_THE_REQUEST = (BadRequest, ContentRefused, ContextOverflow)
+_OF_THE_REQUEST = (errors.BadRequest, errors.ContentRefused, errors.ContextOverflow)
 """They say nothing about who was asked: another question may be answered."""
-_OF_THE_MODEL = (RateLimited, ProviderTimeout, UnknownModel)
+_OF_THE_MODEL = (errors.RateLimited, errors.ProviderTimeout, errors.UnknownModel)
 """The credential's other models may well answer."""
+_CAUSES: dict[type[Exception], Cause] = {
+    errors.RateLimited: "rate_limit",
+    errors.BillingFailed: "billing",
+    errors.AuthenticationFailed: "auth",
+}
 _MAX_FLOOR = 1e8
 """Seconds; a server that asks for more is not believed."""
 
@@ -64,38 +62,26 @@ class Health:
     def entries(self) -> list[ProviderHealth]:
         return [event for known in self.bad.values() for event in known.values()]
 
-    def take(self, events: Iterable[object]) -> None:
-        """Fold events in. A wrong key is forgotten once the credentials have changed."""
+    def take(self, events: Iterable[ProviderHealth]) -> None:
+        """Fold events in. A wrong key is forgotten where the credentials have changed since."""
         for event in events:
-            if isinstance(event, ProviderHealth):
-                known = self.bad.setdefault(event.provider, {})
-                if event.failures:
-                    known[_key(event)] = event
-                else:
-                    known.pop(_key(event), None)
-        for event in self.entries:
-            if event.cause == "auth" and not self._fits(event.provider, event.mark):
-                del self.bad[event.provider][_key(event)]
-        self.bad = {provider: known for provider, known in self.bad.items() if known}
+            known = self.bad.setdefault(event.provider, {})
+            known.pop(_key(event), None)
+            if event.failures and (event.cause != "auth" or self._fits(event.provider, event.mark)):
+                known[_key(event)] = event
+            if not known:
+                del self.bad[event.provider]
 
     def until(self, provider: str, credential: str, model: str) -> float:
         """The moment from which it may be asked: 0 where nothing is known, infinite where it must first be mended."""
-        return max(
-            (
-                _until(event)
-                for (of_credential, of_model, cause), event in self.bad.get(provider, {}).items()
-                if cause == "outage" or (of_credential == credential and of_model in ("", model))
-            ),
-            default=0.0,
-        )
+        known = self.bad.get(provider, {}).items()
+        return max((_until(event) for key, event in known if _concerns(key, credential, model)), default=0.0)
 
     def is_down(self, provider: str) -> bool:
         """Whether the provider as a whole failed last: then one question at a time finds out how it is."""
         return _OUTAGE in self.bad.get(provider, ())
 
-    def failed(
-        self, provider: str, credential: str, model: str, error: BaseException, now: float
-    ) -> list[ProviderHealth]:
+    def failed(self, provider: str, credential: str, model: str, error: BaseException, now: float) -> Changes:
         """Count a failure."""
         cause = _cause(error)
         if cause is None:
@@ -113,21 +99,18 @@ class Health:
             changed += self._count(provider, _OUTAGE, error, now)
         return changed
 
-    def answered(self, provider: str, credential: str, model: str, now: float) -> list[ProviderHealth]:
+    def answered(self, provider: str, credential: str, model: str, now: float) -> Changes:
         """Whatever stood against this answer is over."""
         self._recent.pop(provider, None)
-        mine = [
-            key
-            for key in self.bad.get(provider, ())
-            if key == _OUTAGE or (key[0] == credential and key[1] in ("", model))
-        ]
-        return self._forget(provider, mine, now)
+        return self._forget(
+            provider, [key for key in self.bad.get(provider, ()) if _concerns(key, credential, model)], now
+        )
 
-    def reset(self, provider: str, now: float) -> list[ProviderHealth]:
+    def reset(self, provider: str, now: float) -> Changes:
         """Whatever stands against a provider is over, since an operator says so."""
         return self._forget(provider, list(self.bad.get(provider, ())), now)
 
-    def _count(self, provider: str, key: Key, error: BaseException, now: float) -> list[ProviderHealth]:
+    def _count(self, provider: str, key: Key, error: BaseException, now: float) -> Changes:
         known = self.bad.get(provider, {}).get(key)
         floor = now + floor_of(error)
         if known is not None and _until(known) > now:
@@ -135,27 +118,23 @@ class Health:
                 return []  # a window is not made longer by what happens in it
             event = evolve(known, until=floor, at=now)
         else:
-            failures = known.failures + 1 if known is not None else 1
-            event = ProviderHealth(
-                provider=provider,
-                credential=key[0],
-                model=key[1],
-                cause=key[2],
-                failures=failures,
-                until=None if key[2] == "auth" else max(floor, now + _seconds(key[2], failures)),
-                error=type(error).__name__,
-                mark=self._mark(provider) if key[2] == "auth" else "",
-                at=now,
-            )
+            (credential, model, cause), failures = key, known.failures + 1 if known is not None else 1
+            who = {"provider": provider, "credential": credential, "model": model, "cause": cause}
+            until = None if cause == "auth" else max(floor, now + _seconds(cause, failures))
+            mark, name = self._mark(provider) if cause == "auth" else "", type(error).__name__
+            event = ProviderHealth(**who, failures=failures, until=until, error=name, mark=mark, at=now)  # type: ignore[arg-type]  # see `who`
         self.bad.setdefault(provider, {})[key] = event
         return [event]
 
-    def _forget(self, provider: str, keys: list[Key], now: float) -> list[ProviderHealth]:
+    def _forget(self, provider: str, keys: list[Key], now: float) -> Changes:
         known = self.bad.get(provider, {})
         over = [evolve(known[key], failures=0, until=None, mark="", at=now) for key in keys if key in known]
-        if over:
-            self.take(over)
+        self.take(over)
         return over
+
+
+def _concerns(key: Key, credential: str, model: str) -> bool:
+    return key == _OUTAGE or (key[0] == credential and key[1] in ("", model))
 
 
 def covers(theirs: ProviderHealth | None, ours: ProviderHealth) -> bool:
@@ -177,11 +156,7 @@ def _cause(error: BaseException) -> Cause | None:
     """Why whoever was asked shall rest; None: no reason."""
     if isinstance(error, _OF_THE_REQUEST):
         return None
-    if isinstance(error, RateLimited):
-        return "rate_limit"
-    if isinstance(error, BillingFailed):
-        return "billing"
-    return "auth" if isinstance(error, AuthenticationFailed) else "general"
+    return next((cause for kind, cause in _CAUSES.items() if isinstance(error, kind)), "general")
 
 
 def _seconds(cause: Cause, failures: int) -> float:

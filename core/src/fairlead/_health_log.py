@@ -7,7 +7,6 @@ journal that fails stops nobody: the health is then this process's own.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -156,26 +155,16 @@ class _Marks:
     """Salted hashes of the providers' settings, secrets among them: an entry stands until they change."""
 
     def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        self._texts = {
-            name: json.dumps(options, default=lambda value: getattr(value, "reveal", value.__repr__)()).encode()
-            for name, options in settings.items()
-        }
-        self._unknown = os.urandom(16)
-        """For providers that the host has made itself: each start may have changed them."""
-        self._hash = functools.cache(self._hashed)
+        self._settings, self._start = settings, os.urandom(16).hex()
 
-    def of(self, provider: str) -> str:
-        salt = os.urandom(8).hex()
-        return f"{salt}:{self._hash(provider, salt)}"
+    def of(self, provider: str, salt: str = "") -> str:
+        """Of a provider that the host has made itself nobody knows: each start may have changed it."""
+        salt, options = salt or os.urandom(16).hex(), self._settings.get(provider, self._start)
+        text = json.dumps(options, default=lambda value: getattr(value, "reveal", value.__repr__)())
+        return f"{salt}:{hashlib.blake2b(text.encode(), salt=bytes.fromhex(salt), digest_size=16).hexdigest()}"
 
     def fit(self, provider: str, mark: str) -> bool:
-        salt, _, digest = mark.partition(":")
-        return digest == self._hash(provider, salt)
-
-    def _hashed(self, provider: str, salt: str) -> str:
-        """Slow to guess from: a secret may be a short one."""
-        text = self._texts.get(provider, self._unknown)
-        return hashlib.scrypt(text, salt=salt.encode(), n=1024, r=8, p=1, dklen=16).hex()
+        return mark == self.of(provider, mark.partition(":")[0])
 
 
 def moment(then: float, now: float) -> str:

@@ -7,28 +7,15 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
+from fairlead import errors
 from fairlead._config import ModelRef
 from fairlead._health import floor_of
 from fairlead._health_log import moment
 from fairlead._leaf import own_fault
 from fairlead._message import TOOL_NAME, Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta, ModelAnswer
-from fairlead.errors import (
-    BadRequest,
-    BrokenStream,
-    ConfigError,
-    ConnectionFailed,
-    ContentRefused,
-    ContextOverflow,
-    Overloaded,
-    ProviderError,
-    ProviderTimeout,
-    RateLimited,
-    TurnError,
-    UnknownModel,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +34,7 @@ _RETRY_SECONDS = 8.0
 """Until the last of them begins."""
 _PAUSE = 0.5
 """Seconds before the second; twice that before the third. Each is made up to half longer or shorter by chance."""
-_SOON = (BrokenStream, ConnectionFailed, Overloaded, ProviderTimeout)
+_SOON = (errors.BrokenStream, errors.ConnectionFailed, errors.Overloaded, errors.ProviderTimeout)
 """What may be over soon; so may a `RateLimited` that says so."""
 
 
@@ -122,27 +109,27 @@ class Shown:
                 self._emit = None
 
 
+@define
 class _Walk:
     """One answer that is sought in a chain: what was tried so far."""
 
-    __slots__ = ("again", "began", "floor", "last", "overflow", "probes", "refused", "shown", "tries")
-
-    def __init__(self, emit: Emit | None) -> None:
-        self.shown = Shown(emit)
-        self.tries: dict[int, int] = {}
-        """By the place in the chain."""
-        self.refused: set[tuple[str, str]] = set()
-        """Provider and model that do not take this request, with whatever credential."""
-        self.overflow: int | None = None
-        """Tokens of the largest window that was too small; 0 where it is not known."""
-        self.again: int | None = None
-        """The first place that failed in a way that may be over soon."""
-        self.floor = 0.0
-        """Seconds for which it wants to be left alone."""
-        self.probes = False
-        """Only those are left that cool down."""
-        self.began = trio.current_time()
-        self.last: BaseException | None = None
+    chain: Sequence[Link]
+    shown: Shown
+    probed: set[str]
+    tries: dict[int, int] = field(factory=dict)
+    """By the place in the chain."""
+    refused: set[tuple[str, str]] = field(factory=set)
+    """Provider and model that do not take this request, with whatever credential."""
+    overflow: int | None = None
+    """Tokens of the largest window that was too small; 0 where it is not known."""
+    again: int | None = None
+    """The first place that failed in a way that may be over soon."""
+    floor: float = 0.0
+    """Seconds for which it wants to be left alone."""
+    probes: bool = False
+    """Only those are left that rest."""
+    began: float = field(factory=trio.current_time)
+    last: BaseException | None = None
 
 
 class ModelResolver:
@@ -211,32 +198,33 @@ class ModelResolver:
 
         Raises the last `ProviderError`, but `ContextOverflow` where there was one.
         """
-        walk = _Walk(emit)
-        while (place := await self._next(walk, chain, set() if probed is None else probed)) is not None:
+        walk = _Walk(chain, Shown(emit), set() if probed is None else probed)
+        while (place := await self._next(walk)) is not None:
             walk.tries[place] = walk.tries.get(place, 0) + 1
             seen = walk.shown.seen
             try:
-                return await self._attempt(chain[place], request, walk.shown, gate)
-            except TurnError:  # the gate's
+                return await self._attempt(walk, place, request, gate)
+            except errors.TurnError:  # the gate's
                 raise
             except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
                 walk.last = await own_fault(error)
-                failed(chain[place], walk.last, walk.shown.seen[len(seen) :])
+                failed(walk.chain[place], walk.last, walk.shown.seen[len(seen) :])
             walk.shown.again()
             if walk.shown.seen:
                 if seen:
                     break
                 walk.again = place
             else:
-                await self._learn(walk, place, chain[place].ref)
+                await self._learn(walk, place)
             if walk.overflow is not None and not widen:
                 break
-        failure = self._no_answer(walk, chain)
+        failure = self._no_answer(walk)
         raise failure from (walk.last if walk.last is not failure else failure.__cause__)
 
-    async def _attempt(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
+    async def _attempt(self, walk: _Walk, place: int, request: ModelRequest, gate: Gate | None) -> Answered:
         """Ask one link, and tell its health of what became of it."""
-        ref, health = link.ref, self.log.health
+        link, health = walk.chain[place], self.log.health
+        ref = link.ref
         is_probe = health.is_down(ref.provider)
         if is_probe:
             health.probing.add(ref.provider)
@@ -244,8 +232,9 @@ class ModelResolver:
             if not ref.model:
                 link = await self._named(link)
                 ref = link.ref
-            answered = await self._once(link, request, shown, gate)
-        except TurnError:
+                walk.chain = (*walk.chain[:place], link, *walk.chain[place + 1 :])
+            answered = await self._once(link, request, walk.shown, gate)
+        except errors.TurnError:
             raise
         except BaseException as error:
             fault = await own_fault(error)
@@ -259,34 +248,32 @@ class ModelResolver:
             await self.log.keep(health.answered(ref.provider, ref.credential, ref.model, self.log.clock()))
         return answered
 
-    async def _next(self, walk: _Walk, chain: Sequence[Link], probed: set[str]) -> int | None:
+    async def _next(self, walk: _Walk) -> int | None:
         """The place in the chain to ask next, after a pause where there must be one; None: nobody is left."""
         if walk.shown.seen:
             return walk.again
-        if not walk.tries and chain[0].ref.provider not in self.log.health.bad:
+        if not walk.tries and walk.chain[0].ref.provider not in self.log.health.bad:
             return 0
         await self.log.look()
-        left, now = await self._left(walk, chain), self.log.clock()
+        left, now = await self._left(walk), self.log.clock()
         well = next((place for until, place in left if until <= now), None)
         if well is not None:
             return well
-        if walk.again is not None and await self._fits(walk, chain[walk.again].ref):
-            is_down = self.log.health.is_down(chain[walk.again].ref.provider)  # then each try would be a probe
-            if not is_down and await self._pause(walk):
-                return walk.again
+        if walk.again is not None and await self._pause(walk, walk.chain[walk.again].ref):
+            return walk.again
         walk.probes = True
         for _, place in sorted(left):
-            if (provider := chain[place].ref.provider) not in probed:
-                probed.add(provider)
+            if (provider := walk.chain[place].ref.provider) not in walk.probed:
+                walk.probed.add(provider)
                 return place
         return None
 
-    async def _left(self, walk: _Walk, chain: Sequence[Link]) -> list[tuple[float, int]]:
+    async def _left(self, walk: _Walk) -> list[tuple[float, int]]:
         """The places that were not tried and may be, each with the moment until which it cools down."""
         health = self.log.health
         return [
             (health.until(link.ref.provider, link.ref.credential, link.ref.model), place)
-            for place, link in enumerate(chain)
+            for place, link in enumerate(walk.chain)
             if place not in walk.tries and link.ref.provider not in health.probing and await self._fits(walk, link.ref)
         ]
 
@@ -298,9 +285,11 @@ class ModelResolver:
                 return False
         return (ref.provider, ref.model) not in walk.refused
 
-    async def _pause(self, walk: _Walk) -> bool:
+    async def _pause(self, walk: _Walk, ref: ModelRef) -> bool:
         """Wait before another try of what may be over soon. False: there is no time for it, or it was tried enough."""
         tries = walk.tries[walk.again or 0]
+        if self.log.health.is_down(ref.provider) or not await self._fits(walk, ref):
+            return False
         pause = max(_PAUSE * 2 ** (tries - 1) * (0.5 + self._jitter()), walk.floor)
         end = trio.current_time() + pause
         if tries >= _TRIES or end > walk.began + _RETRY_SECONDS or end >= trio.current_effective_deadline():
@@ -308,50 +297,44 @@ class ModelResolver:
         await trio.sleep(pause)
         return True
 
-    async def _learn(self, walk: _Walk, place: int, ref: ModelRef) -> None:
+    async def _learn(self, walk: _Walk, place: int) -> None:
         """What a failure before the first token says about the next try."""
-        error = walk.last
-        if isinstance(error, ContextOverflow):
+        error, ref = walk.last, walk.chain[place].ref
+        if isinstance(error, errors.ContextOverflow):
             info = await self._info(ref.provider, ref.model)
             window = info.window if info is not None else None
             limit = error.limit if type(error.limit) is int else None
             walk.overflow = max(walk.overflow or 0, limit or window or 0)
-        elif isinstance(error, BadRequest | ContentRefused):
+        elif isinstance(error, errors.BadRequest | errors.ContentRefused):
             walk.refused.add((ref.provider, ref.model))
         floor = floor_of(error) if error is not None else 0.0
-        soon = isinstance(error, _SOON) or (isinstance(error, RateLimited) and floor > 0)
+        soon = isinstance(error, _SOON) or (isinstance(error, errors.RateLimited) and floor > 0)
         if soon and not walk.probes and walk.again in (None, place):
             walk.again, walk.floor = place, floor
         elif walk.again == place:
             walk.again = None
 
-    def _no_answer(self, walk: _Walk, chain: Sequence[Link]) -> ProviderError:
+    def _no_answer(self, walk: _Walk) -> errors.ProviderError:
         """The error that says what happened, what to do, and when somebody may be asked again."""
-        error, ref, now = walk.last, chain[-1].ref, self.log.clock()
+        error, now, health, ref = walk.last, self.log.clock(), self.log.health, walk.chain[-1].ref
         if walk.overflow is not None:
-            size = f" of {walk.overflow} tokens" if walk.overflow else ""
-            return ContextOverflow(
-                f"the conversation is larger than the model's window{size}, and none with a larger one is in reach. "
-                "Begin a new one, shorten this one (fairlead sessions compact), or name a model with a larger window",
-                provider=ref.provider,
-                model=ref.model,
-                limit=walk.overflow or None,
-                next_step="fairlead sessions compact",
-            )
-        keys = [(link.ref.provider, link.ref.credential, link.ref.model) for link in chain]
-        until = min(self.log.health.until(*key) for key in keys)
-        if isinstance(error, ProviderError) and until <= now:
-            return error
-        problem = f"provider {ref.provider!r} failed with {type(error).__name__}"
-        if isinstance(error, ProviderError):
+            problem = _TOO_LARGE.format(f" of {walk.overflow} tokens" if walk.overflow else "")
+            step = "fairlead sessions compact"
+            return errors.ContextOverflow(problem, provider=ref.provider, limit=walk.overflow or None, next_step=step)
+        until = min(health.until(link.ref.provider, link.ref.credential, link.ref.model) for link in walk.chain)
+        if isinstance(error, errors.ProviderError):
+            if until <= now:
+                return error
             problem = error.problem.rstrip(". ")
-        elif error is None:
+        elif error is not None:
+            problem = f"provider {ref.provider!r} failed with {type(error).__name__}"
+        elif until > now:
             problem = "every model that could answer rests, after it failed"
+        else:
+            problem = f"provider {ref.provider!r} was down, and somebody else asks just now whether it still is"
         if until > now:
             problem += f". The next try makes sense {moment(until, now)}"
-        elif error is None:
-            problem = f"provider {ref.provider!r} was down, and somebody else asks just now whether it still is"
-        return ProviderError(problem, provider=ref.provider, model=ref.model, next_step="fairlead doctor")
+        return errors.ProviderError(problem, provider=ref.provider, model=ref.model, next_step="fairlead doctor")
 
     async def infos(self) -> dict[str, tuple[ModelInfo, ...]]:
         """The models of each provider. A provider that cannot say offers none."""
@@ -360,8 +343,6 @@ class ModelResolver:
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
     async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
-        if not link.ref.model:
-            link = await self._named(link)
         ref = link.ref
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
@@ -372,7 +353,7 @@ class ModelResolver:
         try:
             answered = await self._asked(link, request, shown)
             usage = answered.usage
-        except ProviderError as error:
+        except errors.ProviderError as error:
             usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
             raise
         finally:
@@ -403,7 +384,7 @@ class ModelResolver:
         listed = await link.provider.models()
         if not listed:
             problem = f"provider {provider!r} lists no model"
-            raise UnknownModel(problem, provider=provider, next_step="name a model under [models]")
+            raise errors.UnknownModel(problem, provider=provider, next_step="name a model under [models]")
         named = Link(evolve(link.ref, model=listed[0].name), link.provider)
         for name, chain in self._chains.items():
             self._chains[name] = tuple(named if each is link else each for each in chain)
@@ -427,7 +408,7 @@ class ModelResolver:
                     await own_fault(error)
         return self._infos[provider].get(model)
 
-    def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:
+    def _unknown(self, name: str, refs: Sequence[ModelRef]) -> errors.ConfigError:
         known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})
         if refs:
             wanted = ", ".join(sorted({ref.provider for ref in refs}))
@@ -435,10 +416,10 @@ class ModelResolver:
         elif not self._providers:
             problem = "no provider is available, so no model can be asked"
             mend = "hand one in, fairlead.open(providers=[...]), or name one in fairlead.toml: fairlead init"
-            return ConfigError(problem, path="models", next_step=mend)
+            return errors.ConfigError(problem, path="models", next_step=mend)
         else:
             problem = f"no model is named {name!r}; expected one of {', '.join(known)}"
-        return ConfigError(problem, path="models", next_step="fairlead doctor")
+        return errors.ConfigError(problem, path="models", next_step="fairlead doctor")
 
 
 def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
@@ -449,8 +430,12 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
 
 
 _NO_USAGE = ModelAnswer().usage
-_UNCLEAR = (BrokenStream, ConnectionFailed, ProviderTimeout)
+_UNCLEAR = (errors.BrokenStream, errors.ConnectionFailed, errors.ProviderTimeout)
 """After these the provider may have worked, and ask to be paid."""
+_TOO_LARGE = (
+    "the conversation is larger than the model's window{}, and none with a larger one is in reach. "
+    "Begin a new one, shorten this one (fairlead sessions compact), or name a model with a larger window"
+)
 _FINISHES = ("stop", "tools", "length", "refused")
 
 
