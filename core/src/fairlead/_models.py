@@ -354,7 +354,8 @@ class ModelResolver:
             answered = await self._asked(link, request, shown)
             usage = answered.usage
         except errors.ProviderError as error:
-            usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
+            unclear = isinstance(error, _UNCLEAR) or type(error) is errors.ProviderError
+            usage = None if unclear else _NO_USAGE
             raise
         finally:
             await gate.settle(usage)
