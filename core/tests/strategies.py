@@ -104,7 +104,7 @@ requests = st.builds(
 answers = st.builds(
     ModelAnswer, parts, few(calls), usages, st.sampled_from(["stop", "tools", "length", "refused"]), texts
 )
-inbounds = st.builds(Inbound, addresses, principals, parts, texts, texts, one_of(WorkClass))
+inbounds = st.builds(Inbound, addresses, principals, parts, texts, texts, one_of(WorkClass), st.integers())
 outbounds = st.builds(Outbound, ids, addresses, parts, texts, st.sampled_from(["answer", "notice"]), texts)
 layers = st.sampled_from(["app", "agent", "channel", "person"])
 revised = messages | requests | calls | results
@@ -155,8 +155,11 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         external_id=texts,
         work_class=one_of(WorkClass),
         key=texts,
+        priority=st.integers(),
+        authors=few(principals),
     ),
     "TurnStarted": st.builds(events.TurnStarted, at=amounts, turn=ids, messages=few(ids), revised=few(messages)),
+    "TurnSteered": st.builds(events.TurnSteered, at=amounts, turn=ids, messages=few(ids), revised=few(messages)),
     "ModelAnswered": st.builds(
         events.ModelAnswered,
         at=amounts,
@@ -203,6 +206,7 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         reason=texts,
         usage=usages,
     ),
+    "AnswerDeferred": st.builds(events.AnswerDeferred, at=amounts, turn=ids, until=amounts, reason=texts),
     "AnswerSending": st.builds(events.AnswerSending, at=amounts, turn=ids, attempt=st.integers(1, 100)),
     "AnswerDelivered": st.builds(
         events.AnswerDelivered,
@@ -226,6 +230,23 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
     ),
     "RolledBack": st.builds(events.RolledBack, at=amounts, to_version=counts),
     "SessionForked": st.builds(events.SessionForked, at=amounts, parent=ids, parent_version=counts),
+    "Compacted": st.builds(
+        events.Compacted,
+        at=amounts,
+        turn=ids,
+        summary=st.none() | answered,
+        kept_from=counts,
+        pinned=few(counts),
+        cut_to=counts,
+        cut_chars=counts,
+        kept=st.dictionaries(texts, texts, max_size=2),
+        tokens_before=counts,
+        tokens_after=counts,
+        provider=texts,
+        model=texts,
+        usage=usages,
+    ),
+    "CompactionUndone": st.builds(events.CompactionUndone, at=amounts),
     "DraftShown": st.builds(events.DraftShown, at=amounts, draft=drafts, principal=st.none() | principals),
     "NoticeRaised": st.builds(
         events.NoticeRaised,

@@ -72,6 +72,8 @@ def test_schema_and_classes_agree() -> None:
     tables: list[tuple[dict[str, Any], type[Any]]] = [
         (defs["limits"], config.Limits),
         (defs["lanes"], config.LaneLimits),
+        (defs["compaction"], config.Compaction),
+        (defs["sessions"], config.SessionLimits),
         (defs["bindings"]["items"], config.Binding),
         (defs["agents"]["additionalProperties"], config.Agent),
         (defs["link"]["anyOf"][1], config.ModelRef),

@@ -126,7 +126,7 @@ async def live_through(asked: list[tuple[list[Any], float]]) -> None:
                 await app.ask("hi")
             counts = [provider.answered - count for provider, count in zip(providers, before, strict=True)]
             assert max(counts) <= (1 if rest else 7)
-            await trio.sleep(later)
+            await trio.sleep(later)  # on the MockClock of `run_virtually`
         await trio.testing.wait_all_tasks_blocked()
         folded = Health(lambda _: "", lambda *_: True)
         folded.take([r.event for r in observer.records if isinstance(r.event, events.ProviderHealth)])

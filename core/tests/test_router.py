@@ -28,7 +28,7 @@ MATCHING: dict[str, str] = {
 SUBSETS = [keys for size in range(6) for keys in combinations(KEYS, size)]
 
 
-def binding(keys: tuple[str, ...], agent: str, **other: str) -> Binding:
+def binding(keys: tuple[str, ...], agent: str, **other: Any) -> Binding:
     return Binding(agent, **{key: MATCHING[key] for key in keys} | other)
 
 
@@ -106,3 +106,9 @@ def test_name_of_a_session_can_be_read() -> None:
     """What people see in a list."""
     assert "main/chat/bot/room" == Router.session_for("main", ADDRESS)
     assert "main/mail//a@b.c/re:%20x%2F1" == Router.session_for("main", Address("mail", "", "a@b.c", "re: x/1"))
+
+
+def test_two_bindings_that_differ_in_mode_tie_as_well() -> None:
+    """Though they name one agent: nobody could tell which mode holds."""
+    with pytest.raises(errors.ConfigError, match=r"'a' in mode 'steer' and .* 'a', and one message"):
+        Router([binding(("peer",), "a", mode="steer"), binding(("peer",), "a")], "main")

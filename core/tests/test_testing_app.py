@@ -302,7 +302,7 @@ async def test_binding_chooses_the_agent() -> None:
 async def test_wall_clock_of_the_app_is_the_one_that_was_given(autojump_clock: trio.testing.MockClock) -> None:
     """Events of a virtual day carry its times."""
     provider = ScriptedProvider(["slow"], delay=3600.0)
-    config = Config(limits=Limits(seconds=7200.0))
+    config = Config(limits=Limits(seconds=7200.0, stall_seconds=7200.0))
     async with fairlead.open(config, providers=[provider], clock=WallClock(1000.0)) as app:
         await app.ask("hi", session="s")
         times = [record.event.at for record in await app.sessions.records("s")]

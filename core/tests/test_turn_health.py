@@ -398,7 +398,7 @@ async def test_overflow_without_a_larger_window_is_refused_clearly(autojump_cloc
         with pytest.raises(errors.TurnFailed) as caught:
             await app.ask("hi")
     assert 1 == provider.answered
-    for words in ("window of 1000 tokens", "fairlead sessions compact", "a model with a larger window"):
+    for words in ("window of 1000 tokens", "begin a new session", "a model with a larger window"):
         assert words in caught.value.problem
 
 

@@ -26,7 +26,7 @@ PATHS = [
     str(HERE),
     str(Path(fairlead.__file__).parents[1]),
     str(Path(fairlead_sandbox.__file__).parents[1]),
-    *(str(PLUGINS / name / "src") for name in ("clock", "rules", "sqlite")),
+    *(str(PLUGINS / name / "src") for name in ("budgets", "clock", "rules", "sqlite")),
     sysconfig.get_paths()["purelib"],
 ]
 

@@ -11,10 +11,11 @@ import pytest
 import trio
 
 import fairlead
-from fairlead import Delta, File, Message, ModelRequest, Text
-from fairlead.errors import BrokenStream, JournalUnavailable, ProviderError
+from fairlead import Delta, File, Message, ModelInfo, ModelRequest, Text
+from fairlead.config import Config, ModelRef
+from fairlead.errors import BrokenStream, JournalUnavailable, ProviderError, RateLimited, TurnFailed
 from fairlead.events import Event, MessageAccepted, NoticeRaised, SessionStarted, ToolReturned
-from fairlead.testing import Deltas, RecordingObserver
+from fairlead.testing import Deltas, RecordingObserver, ScriptedProvider
 
 from .boundary_guests import Launcher, launching
 
@@ -162,3 +163,22 @@ async def test_journal_whose_process_is_gone_is_unavailable(launch: Launch, tmp_
     assert event == (await memory.journal.read("s"))[0].event
     assert 2 == len(launcher.started)
     await memory.close()
+
+
+async def test_isolated_policy_is_settled(launch: Launch, tmp_path: Path) -> None:
+    """It learns provider, prices and usage: a request that failed costs nothing, the next one what it used."""
+    limits = {"talk": {"scope": "provider", "who": "p", "dollars": 0.011, "window": "total"}}
+    made_of = {"options": {"limits": limits}, "data_dir": tmp_path}
+    priced = ModelInfo("m", max_output=1000, input_price=0.0, output_price=10.0)
+    model = ScriptedProvider([RateLimited("busy", provider="p"), "one", "two"], name="p", models=[priced])
+    config = Config(models={"default": (ModelRef("p", "m"), ModelRef("p", "m"))})
+    policy = await made(launch("policies", "fairlead_budgets.plugin", **made_of), "policies")
+    async with fairlead.open(config, providers=[model], policies=[policy]) as app:
+        assert "one" == (await app.ask("hi", session="s")).text
+        assert "two" == (await app.ask("hi", session="s")).text
+        model.extend([fairlead.ModelAnswer((Text("three"),), usage=fairlead.Usage(1, 1000)), "four"])
+        await app.ask("hi", session="s")
+        with pytest.raises(TurnFailed, match="Too little is left of budget 'talk' of p") as caught:
+            await app.ask("hi", session="s")
+    assert "app:budget talk" == caught.value.rule
+    assert 4 == model.answered

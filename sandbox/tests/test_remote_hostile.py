@@ -28,6 +28,7 @@ from fairlead import (
     Text,
     ToolCall,
     ToolResult,
+    Usage,
     Verdict,
 )
 from fairlead.errors import FairleadError, JournalUnavailable, PluginLoadError, SchemaError
@@ -46,7 +47,7 @@ Script = dict[str, Any]
 GOOD_FACTS: Mapping[str, Any] = {
     "channels": {"capabilities": {"streaming": True, "edits": True}},
     "tools": {"specs": [{"name": "dig", "description": "Digs."}]},
-    "policies": {"boundaries": ["message_in", "model_request"]},
+    "policies": {"boundaries": ["message_in", "model_request"], "settles": True},
     "memories": {"journal": True, "recall": True},
     "providers": {},
     "observers": {},
@@ -134,6 +135,12 @@ CASES: dict[str, tuple[str, str, Callable[[Any], Any], Callable[[Any], bool]]] =
         "policy.review",
         lambda w: w.review(Review("message_in", SAID)),
         lambda r: is_list_of(Verdict, r),
+    ),
+    "settle": (
+        "policies",
+        "policy.settle",
+        lambda w: w.settle(Review("model_request", REQUEST), Usage(1, 2)),
+        lambda r: r is None,
     ),
     "observe": ("observers", "observer.observe", lambda w: w.observe(Record("s", 1, STARTED)), lambda r: r is None),
 }
@@ -325,6 +332,22 @@ async def test_verdict_counts_as_its_policys_own() -> None:
         (verdict,) = await worker.review(Review("model_request", REQUEST, principal=Principal("kit:alice")))
     assert ("", "Be kind.") == (verdict.policy, verdict.revised.instructions)
     assert verdict.revised.history is REQUEST.history
+
+
+async def test_policy_that_keeps_no_account_is_not_told() -> None:
+    """It would be a way to another process and back for nothing; one that keeps one hears everything."""
+    told = []
+
+    async def settle(args: dict[str, Any], call: Call) -> None:
+        told.append((args["review"]["provider"], args["review"]["model"]["name"], args["usage"]))
+
+    review = Review("model_request", REQUEST, provider="p", model=ModelInfo("m", input_price=1.0))
+    async with worker_of("policies", {"policy.settle": settle}) as worker:
+        await worker.settle(review, Usage(1, 2, cost=0.5))
+        await worker.settle(review, None)
+    async with worker_of("policies", {"open": {"boundaries": ["model_request"]}, "policy.settle": settle}) as worker:
+        await worker.settle(review, Usage(1, 2))
+    assert [("p", "m", {"input_tokens": 1, "output_tokens": 2, "cost": 0.5}), ("p", "m", None)] == told
 
 
 BAD_PLUGINS: dict[str, Script] = {

@@ -106,7 +106,7 @@ def why_new_breaks(line: str) -> str:
 
 def why_it_breaks(old: str, new: str) -> str:
     """Why a changed line breaks; empty where only parameters with defaults were added at the end."""
-    if "(" in old and "(" in new:
+    if NAME.match(old) and NAME.match(new) and "(" in old and "(" in new:
         try:
             before, after = (ast.parse(f"def {line[NAME.match(line).start(1) :]}: ...").body[0] for line in (old, new))  # type: ignore[union-attr]  # each line has a name
         except SyntaxError:

@@ -73,7 +73,7 @@ class App:
         self._crew, self._desk, self._observers = crew, desk, observers
         self._stop = trio.Event()
         self._serving = False
-        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine.clock, crew.isolator)
+        self.sessions = SessionStore(crew.journal, desk.sessions, desk.lanes, desk.engine, crew.isolator)
 
     @property
     def reports(self) -> tuple[PluginReport, ...]:
@@ -199,6 +199,7 @@ class App:
             async with trio.open_nursery() as nursery:
                 if resume:
                     nursery.start_soon(self._claim)
+                nursery.start_soon(self._desk.outage.watch)
                 nursery.start_soon(self._run_channels, nursery.cancel_scope)
                 await self._stop.wait()
                 self._desk.stopping = True
@@ -298,7 +299,7 @@ class App:
 
     async def check(self) -> tuple[Finding, ...]:
         """How every enabled plugin and every worker is."""
-        findings = [_finding_of(report) for report in self.reports]
+        findings = [*map(_finding_of, self.reports), *self._desk.outage.findings()]
         findings += self._desk.engine.models.log.findings()
         for worker in self._crew.opened:
             subject = worker.name or type(worker).__name__
@@ -324,7 +325,8 @@ def _error_of(ended: ev.TurnEnded, held: Session, wanted: Wanted[Any] | None) ->
     if wanted is not None and ended.reason == "arguments":
         said = [item.text for item in held.state.items if isinstance(item, Message) and item.role == "assistant"]
         return InvalidResult(notice, session=session, turn=turn, text=said[-1] if said else "")
-    return TurnFailed(notice, session=session, turn=turn, reason=ended.reason)
+    reason, _, rule = ended.reason.partition(":")
+    return TurnFailed(notice, session=session, turn=turn, reason=reason, rule=rule)
 
 
 def _finding_of(report: PluginReport) -> Finding:

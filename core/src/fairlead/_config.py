@@ -8,9 +8,20 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from fairlead._work import Isolation
+from fairlead._work import Isolation, Mode
 
-__all__ = ["Agent", "Binding", "Config", "Kind", "LaneLimits", "Limits", "ModelRef", "PluginConfig"]
+__all__ = [
+    "Agent",
+    "Binding",
+    "Compaction",
+    "Config",
+    "Kind",
+    "LaneLimits",
+    "Limits",
+    "ModelRef",
+    "PluginConfig",
+    "SessionLimits",
+]
 
 Kind = Literal["channels", "tools", "providers", "memories", "policies"]
 
@@ -68,6 +79,8 @@ class Agent:
     instructions: str = ""
     tools: tuple[str, ...] | None = field(default=None, converter=_names)
     """Names, with ``*`` at the end for a family; None for all."""
+    mode: Mode = "follow-up"
+    """What a message does that arrives while others of its conversation wait or are answered. Since: 1.1."""
 
 
 @frozen
@@ -81,6 +94,8 @@ class Binding:
     peer: str = ""
     """A principal's id."""
     role: str = ""
+    mode: Mode | None = None
+    """For the messages that match; None for the agent's. Since: 1.1."""
 
 
 @frozen
@@ -106,6 +121,44 @@ class Limits:
     """Messages that wait in one session."""
     grace_seconds: float = 20.0
     """How long turns may go on after the app was asked to stop."""
+    queue_full: Literal["refuse-newest", "drop-oldest", "summarise"] = "refuse-newest"
+    """What becomes of one more: it is not taken, or the oldest makes room, or all that wait become one short message.
+    Since: 1.1."""
+    warn_seconds: float = 120.0
+    """A turn without progress for so long is told to the operator. Since: 1.1."""
+    stall_seconds: float = 300.0
+    """A turn without progress for so long is ended as failed. Since: 1.1."""
+
+
+@frozen
+class Compaction:
+    """When and how the older part of a session gives way to a summary for the model. The journal keeps all of it."""
+
+    at: float = 0.8
+    """The part of the model's window that, once filled, makes it begin. 0: only by command, or where a provider refuses
+    a request as too large."""
+    window: int | None = None
+    """Tokens that count as the window at most, which saves money where a model's is huge. None: what the provider says,
+    or 100,000 where it does not."""
+    keep_tokens: int = 16_000
+    """Of the newest messages that stay whole; at most a third of the window."""
+    model: str = ""
+    """Who writes the summary: an alias of ``[models]``, or ``provider/model``. Empty: the model of the turn."""
+    result_chars: int = 2_000
+    """Before anything is summed up, older results of tools are cut to so many characters. 0: never."""
+    result_turns: int = 3
+    """The results of so many newest turns are not cut."""
+
+
+@frozen
+class SessionLimits:
+    """How large and how old a session may get. Nothing is limited where nothing is set."""
+
+    max_events: int | None = None
+    """Then a message is refused, with the command that helps. There is a notice from nine tenths on."""
+    retention_days: float | None = None
+    """Sessions that nobody used for longer expire: `fairlead sessions prune`, and once a day in an app that serves."""
+    on_expiry: Literal["archive", "erase"] = "archive"
 
 
 @frozen
@@ -116,6 +169,8 @@ class LaneLimits:
     background: int = 100
     subagent: int = 100
     total: int = 1100
+    reserved_interactive: int | None = None
+    """How many of `total` the other classes together leave to interactive work; None for a quarter. Since: 1.1."""
 
 
 @frozen
@@ -133,6 +188,8 @@ class Config:
     bindings: tuple[Binding, ...] = ()
     limits: Limits = Limits()
     lanes: LaneLimits = LaneLimits()
+    compaction: Compaction = Compaction()
+    sessions: SessionLimits = SessionLimits()
     isolation: Mapping[str, Any] = field(factory=dict)
     """The table ``[isolation]``, for the isolator."""
     file: str = ""

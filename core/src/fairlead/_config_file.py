@@ -16,7 +16,18 @@ from typing import Any, get_args
 
 from attrs import evolve
 
-from fairlead._config import Agent, Binding, Config, Kind, LaneLimits, Limits, ModelRef, PluginConfig
+from fairlead._config import (
+    Agent,
+    Binding,
+    Compaction,
+    Config,
+    Kind,
+    LaneLimits,
+    Limits,
+    ModelRef,
+    PluginConfig,
+    SessionLimits,
+)
 from fairlead._config_faults import Fault, Source, nearest, schema_faults
 from fairlead._defaults import (
     CONTACTS,
@@ -151,6 +162,8 @@ class _Reading:
             bindings=tuple(Binding(**table) for table in document.get("bindings", ())),
             limits=Limits(**document.get("limits", {})),
             lanes=LaneLimits(**document.get("lanes", {})),
+            compaction=Compaction(**document.get("compaction", {})),
+            sessions=SessionLimits(**document.get("sessions", {})),
             isolation=document.get("isolation", {}),
             file=self._source.file,
         )

@@ -248,6 +248,12 @@ class Journal(ABC):
     async def claim(self) -> Sequence[str]:
         """Take over the sessions with unfinished work that no living process owns; no two processes get the same."""
 
+    async def probe(self) -> None:
+        """Write something that changes nothing, and wait for the disk: asked now and then after a failed `append`.
+
+        `JournalUnavailable`: it still cannot be written. Here that cannot be told. Since: 1.1.
+        """
+
     async def hold(self, session: str) -> None:
         """Keep other processes from the work of a session until `release`; wait for one that is at it.
 
@@ -292,6 +298,8 @@ class Memory(Worker):
 
     journal: Journal | None = None
     recall: Recall | None = None
+    notices: Sequence[str] = ()
+    """What the operator must hear of the opening: data that was lost, say. Set in `open`. Since: 1.1."""
 
 
 # -- policies
@@ -318,8 +326,9 @@ class Policy(Worker):
         """Learn what a model request used that passed this policy: once for each, before the turn's next step.
 
         `review`: with the request as it was sent; its `ModelRequest.id` is that of the review. `usage`: with its cost
-        where the price is known; all zero where the provider surely did nothing; None where nobody can know (no
-        answer in time, a stream that broke, a turn that was cancelled). Not called after the death of the process.
+        where the price is known; all zero where the provider surely did nothing, or where it was not asked, since
+        another policy denied the request; None where nobody can know (no answer in time, a stream that broke, a turn
+        that was cancelled, an answer without figures). Not called after the death of the process.
         Shielded from cancellation for `limits.review_seconds`; an exception is reported and changes nothing.
         Since: 1.1.
         """

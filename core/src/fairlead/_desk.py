@@ -21,12 +21,14 @@ from fairlead._work import Draft, Inbound, Receipt, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from fairlead._contracts import Channel
     from fairlead._lanes import Lanes, Ticket
     from fairlead._message import Address
+    from fairlead._modes import Modes
     from fairlead._observers import Observers
+    from fairlead._outage import Outage
     from fairlead._outbox import Outbox
     from fairlead._router import Router
     from fairlead._session import Session, Sessions
@@ -47,22 +49,31 @@ class Desk:
         journal: Journal,
         sessions: Sessions,
         lanes: Lanes,
+        modes: Modes,
         router: Router,
         outbox: Outbox,
         observers: Observers,
+        outage: Outage,
         turns: trio.Nursery,
     ) -> None:
-        self.engine, self.sessions, self.lanes = engine, sessions, lanes
+        self.engine, self.sessions, self.lanes, self.outage, self._modes = engine, sessions, lanes, outage, modes
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self._idle = trio.Event()
+        self._joining = modes.joining if modes.steers else None
 
     # -- in
 
-    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
+    async def take(
+        self,
+        session: Session,
+        accepted: ev.MessageAccepted,
+        agent: str,
+        first: Callable[[], Sequence[ev.Event]] | None = None,
+    ) -> None:
         """Journal a message. `DuplicateKey`, `JournalUnavailable`; another writer is waited out."""
         for _ in range(_TRIES):
             events: tuple[ev.Event, ...] = (accepted,)
@@ -72,7 +83,7 @@ class Desk:
                 started = ev.SessionStarted(agent=agent, address=accepted.address, owner=owner, at=accepted.at)
                 events = (started, accepted)
             try:
-                return await session.append(*events)
+                return await session.append(*events, first=first)
             except VersionConflict:
                 await session.reload()
         raise _overrun(session.state.id)
@@ -82,14 +93,10 @@ class Desk:
         if self.stopping:
             raise JournalUnavailable("the app is stopping", next_step="deliver the message again later")
         _check_inbound(inbound, self.engine.limits.message_bytes)
+        self.outage.refuse()
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
         session = await self.sessions.get(self._router.session_for(agent, address))
-        waiting = max(len(session.state.queue), session.users)  # also those that are being journalled just now
-        if waiting > self.engine.limits.queue:
-            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
-            notice = f"{waiting} messages are waiting already; this one was not taken."
-            return Receipt("refused", session.state.id, notice=notice)
         origin = Origin("channel", address.channel, author.id)
         message = Message("user", stamp(inbound.parts, origin), author=author)
         accepted = ev.MessageAccepted(
@@ -97,24 +104,55 @@ class Desk:
             address=address,
             external_id=inbound.external_id,
             work_class=inbound.work_class,
+            priority=inbound.priority,
             key=_key(inbound),
             at=self.engine.clock(),
         )
+        waiting = max(len(session.state.queue), session.users)  # also those that are being journalled just now
+        waiting -= len(session.running.messages) - 1 if session.running is not None else 0
+        if not self._modes.takes(accepted, waiting):
+            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
+            notice = f"{waiting} messages are waiting already; this one was not taken."
+            return Receipt("refused", session.state.id, notice=notice)
         session.users += 1
         try:
-            await self.take(session, accepted, agent)
+            if self._modes.make_room:
+                await self._take_in_place(session, accepted, agent)
+            else:
+                await self.take(session, accepted, agent)
         except DuplicateKey as error:
             return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
         finally:
             session.users -= 1
-        self.start(session, inbound.work_class, message.id)
+        self.start(session, inbound.work_class, message.id, priority=inbound.priority)
         return Receipt("accepted", session.state.id, message.id)
+
+    async def _take_in_place(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
+        """Journal a message together with the end of those that it ousts. Their notices go out in the lane."""
+        if session.state.queue and accepted.key and await self._journal.find(accepted.key) is not None:
+            raise DuplicateKey("nothing makes room for what came before", session=session.state.id, key=accepted.key)
+        ousted: list[ev.Event] = []
+
+        def first() -> Sequence[ev.Event]:
+            ousted[:] = self._modes.ousted(session, accepted)
+            return ousted
+
+        await self.take(session, accepted, agent, first)
+        for event in ousted:
+            if isinstance(event, ev.MessageAccepted):
+                self.start(session, event.work_class, event.message.id, priority=event.priority)
+        if self._modes.interrupts(accepted):
+            self._modes.interrupt(session, accepted)
+        elif ousted:
+            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
 
     # -- turns
 
-    def start(self, session: Session, work_class: WorkClass, message: str | None, failures: int = 0) -> None:
+    def start(
+        self, session: Session, work_class: WorkClass, message: str | None, failures: int = 0, priority: int = 0
+    ) -> None:
         """Take the next place in the lane and serve one message there; None serves whatever was left unfinished."""
-        ticket = self.lanes.enter(session.state.id, work_class)
+        ticket = self.lanes.enter(session.state.id, work_class, priority)
         self.busy += 1
         self._turns.start_soon(self._serve, session, ticket, message, failures)
 
@@ -144,6 +182,9 @@ class Desk:
         """Whether it began or not."""
         self._journal.release(session.state.id)
         self.lanes.leave(ticket)
+        if session.resend > 0:
+            self._turns.start_soon(self._resend, session, ticket.work_class, session.resend)
+            session.resend = -1.0
 
     async def settle(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded:
         """Run one turn in the lane that the caller holds.
@@ -158,9 +199,12 @@ class Desk:
             if order.messages[0] not in session.state.queue:
                 return await self._ended_elsewhere(session.state.id, order.messages[0])
             left = session.state.turn
-            if left is not None and left.messages != order.messages:
+            if left is not None and order.messages[0] not in left.messages:
                 await self._serve_one(session, left.messages)  # what a dead process left comes to its end first
                 continue
+            if left is not None or len(order.messages) > 1:  # of several, some may have ended by themselves
+                here = left.messages if left is not None else filter(session.state.queue.__contains__, order.messages)
+                order = evolve(order, messages=tuple(here))
             ended = await self._run(session, order, waited_for=waited_for)
             if ended is not None:
                 return ended
@@ -185,6 +229,7 @@ class Desk:
                 raise
             # A fault of ours: the message must have an end all the same.
             self._observers.raise_notice("turn", f"broke with {said(fault)}", level="error")
+            session.stale = True  # what it noted may be what no journal can hold
             ended = await turn.end("failed", reason="internal", notice="An internal error ended the turn.")
             if waited_for:
                 raise
@@ -224,8 +269,8 @@ class Desk:
         session = self.sessions.peek(name)
         if session is None:
             return False
-        if session.scope is not None:
-            session.scope.cancel()
+        if session.running is not None:
+            session.running.end("cancelled")
             return True
         session.cancel_next = next(iter(session.state.queue), "")
         return bool(session.cancel_next)
@@ -243,7 +288,8 @@ class Desk:
             if message is None:
                 await self._serve_rest(session)
             elif message in session.state.queue:
-                await self._serve_one(session, (message,))
+                await self._serve_one(session, self._together(session, message))
+            await self._deliver(session)
         except JournalError as error:
             pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
             text = f"{error.problem}; tried again in {pause:g} s"
@@ -260,48 +306,70 @@ class Desk:
         if pause is not None:
             await trio.sleep(pause)
             if not self.stopping:  # else the next process takes it over
-                self.start(session, ticket.work_class, None, failures + 1)
+                self.start(session, ticket.work_class, None, failures + 1, ticket.priority)
+
+    async def _deliver(self, session: Session) -> None:
+        """Send what is owed, in order: where one must be tried again later, the others wait with it."""
+        for turn in tuple(session.state.outbox) if not session.resend else ():
+            session.resend = await self._outbox.deliver(session, turn)
+            if session.resend:
+                return
+
+    async def _resend(self, session: Session, work_class: WorkClass, pause: float) -> None:
+        await trio.sleep(pause)
+        session.resend = 0.0
+        if not self.stopping:  # else the next process takes it over
+            self.start(session, work_class, None)
 
     async def _serve_rest(self, session: Session) -> None:
-        for turn in tuple(session.state.outbox):
-            await self._outbox.deliver(session, turn)
+        await self._deliver(session)
         if session.state.turn is not None:
             await self._serve_one(session, session.state.turn.messages)
         for message in tuple(session.state.queue):
-            await self._serve_one(session, (message,))
+            if message in session.state.queue:  # it may have shared the turn of another one
+                await self._serve_one(session, self._together(session, message))
+
+    def _together(self, session: Session, message: str) -> tuple[str, ...]:
+        return self._modes.collected(session, message) if self._modes.collects else (message,)
 
     async def _serve_one(self, session: Session, messages: tuple[str, ...]) -> None:
         address = session.state.queue[messages[0]].address
         channel = self._outbox.channel(address)
         if channel is not None and address is not None and channel.capabilities.streaming:
-            ended = await self._settle_shown(session, messages, channel, address)
+            await self._settle_shown(session, messages, channel, address)
         else:
-            ended = await self.settle(session, Order(messages), waited_for=False)
-        await self._outbox.deliver(session, ended.turn)
+            await self.settle(session, Order(messages, joining=self._joining), waited_for=False)
+        await self._deliver(session)
 
     async def _settle_shown(
         self, session: Session, messages: tuple[str, ...], channel: Channel, address: Address
-    ) -> ev.TurnEnded:
+    ) -> None:
         """A turn whose growing answer the channel shows."""
-        accepted = session.state.queue[messages[0]]
+        accepted = session.state.queue[messages[-1]]
         left = session.state.turn
-        turn = left.id if left is not None and left.messages == messages else new_id()
+        turn = left.id if left is not None and messages[0] in left.messages else new_id()
         draft = Draft(turn, address, in_reply_to=accepted.external_id)
         board = DraftBoard(channel, draft, session.state.id, self._observers)
         board.author = accepted.message.author
-        order = Order(messages, emit=board.emit, progress=board.progress, turn=turn)
+        order = Order(
+            messages,
+            emit=board.emit,
+            progress=board.progress,
+            turn=turn,
+            joining=self._joining,
+            joined=board.answers,
+        )
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)
             try:
-                ended = await self.settle(session, order, waited_for=False)
+                await self.settle(session, order, waited_for=False)
             except Exception as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
         await board.finish()
-        return ended
 
 
 _PAUSES = (1.0, 5.0, 30.0)
@@ -321,7 +389,11 @@ class ChannelInbox(Inbox):
     async def accept(self, inbound: Inbound) -> Receipt:
         if inbound.address.channel != self._channel:
             inbound = evolve(inbound, address=evolve(inbound.address, channel=self._channel))
-        return await self._desk.receive(inbound)
+        try:
+            return await self._desk.receive(inbound)
+        except JournalUnavailable:
+            self._desk.outage.tell(inbound)
+            raise
 
     def ready(self, where: str) -> None:
         self._ready(self._channel, where)
@@ -355,6 +427,9 @@ def _check_inbound(inbound: Inbound, max_bytes: int) -> None:
     if inbound.work_class not in _WORK_CLASSES:
         problem = f"found work class {inbound.work_class!r}, expected one of {', '.join(_WORK_CLASSES)}"
         raise SchemaError(problem, schema="inbound", path="/work_class")
+    if type(inbound.priority) is not int:
+        problem = f"expected an integer as priority, found {inbound.priority!r}"
+        raise SchemaError(problem, schema="inbound", path="/priority")
     try:
         size = sum(len(text.encode("utf-8")) for text in _texts(inbound))
     except UnicodeEncodeError:

@@ -14,8 +14,11 @@ from fairlead._message import Address, Message, Principal, ToolResult, Usage
 from fairlead._work import Boundary, Draft, WorkClass
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",
@@ -32,6 +35,7 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]
 
 
@@ -80,6 +84,10 @@ class MessageAccepted(Event):
     work_class: WorkClass = "interactive"
     key: str = ""
     """Unique in the whole journal: channel, account, conversation and external id. Empty: none."""
+    priority: int = 0
+    """Among the sessions of its class that wait for a place the higher goes first. Since: 1.1."""
+    authors: tuple[Principal, ...] = ()
+    """All who speak in it, where it sums up messages of several people. Empty: its author alone. Since: 1.1."""
 
 
 @frozen(kw_only=True)
@@ -90,6 +98,18 @@ class TurnStarted(Event):
     turn: str
     messages: tuple[str, ...]
     """Ids of the accepted messages that this turn answers."""
+    revised: tuple[Message, ...] = ()
+    """Those of them that a policy revised, as the model may see them."""
+
+
+@frozen(kw_only=True)
+class TurnSteered(Event):
+    """Messages that arrived while a turn ran have joined it, before its next model call. Since: 1.1."""
+
+    kind: ClassVar[str] = "turn_steered"
+    turn: str
+    messages: tuple[str, ...]
+    """Ids of the accepted messages that joined; the turn answers them as well."""
     revised: tuple[Message, ...] = ()
     """Those of them that a policy revised, as the model may see them."""
 
@@ -174,7 +194,8 @@ class TurnEnded(Event):
     address: Address | None = None
     in_reply_to: str = ""
     reason: str = ""
-    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused."""
+    """One word for programs, as in ``TurnFailed.reason``, or the rule that refused; ``policy:LAYER:RULE`` where one
+    denied a request to a model."""
     usage: Usage = Usage()
 
 
@@ -185,6 +206,17 @@ class AnswerSending(Event):
     kind: ClassVar[str] = "answer_sending"
     turn: str
     attempt: int = 1
+
+
+@frozen(kw_only=True)
+class AnswerDeferred(Event):
+    """The last try has surely not arrived, or may be repeated; the answer waits for the next one. Since: 1.1."""
+
+    kind: ClassVar[str] = "answer_deferred"
+    turn: str
+    until: float
+    """Unix seconds."""
+    reason: str = ""
 
 
 @frozen(kw_only=True)
@@ -241,6 +273,48 @@ class SessionForked(Event):
     kind: ClassVar[str] = "session_forked"
     parent: str
     parent_version: int
+
+
+@frozen(kw_only=True)
+class Compacted(Event):
+    """From here on the model sees a shorter form of what was said before; nothing is removed from the session.
+
+    It sees `summary`, then the items `pinned`, then those from `kept_from` on; old results before `cut_to` are cut.
+    Since: 1.1.
+    """
+
+    kind: ClassVar[str] = "compacted"
+    turn: str = ""
+    """Empty between two turns."""
+    summary: Message | None = None
+    """None where old results were cut and nothing else."""
+    kept_from: int = 0
+    """Messages and results of the session are counted from 0."""
+    pinned: tuple[int, ...] = ()
+    """Messages before `kept_from` that stay whole: what the open turn answers."""
+    cut_to: int = 0
+    cut_chars: int = 0
+    """Characters that are shown of each longer result before `cut_to`."""
+    kept: dict[str, str] = field(factory=dict)
+    """What stands in the summary word for word, and in those that follow: each line with its kind, ``name`` (also of a
+    number or a place), ``question`` or ``decision``."""
+    tokens_before: int = 0
+    tokens_after: int = 0
+    """Of the whole context: by the provider's figures where there are any, estimated for what came since."""
+    provider: str = ""
+    """Who wrote the summary; empty: it was drawn from the words by rule, and no model was asked."""
+    model: str = ""
+    usage: Usage = Usage()
+
+
+@frozen(kw_only=True)
+class CompactionUndone(Event):
+    """The newest compaction does not hold any more. None follows by itself until one is asked for or must be.
+
+    Since: 1.1.
+    """
+
+    kind: ClassVar[str] = "compaction_undone"
 
 
 @frozen(kw_only=True)

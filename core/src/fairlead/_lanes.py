@@ -1,4 +1,9 @@
-"""Lanes: one turn at a time in a session, first come first served; limits for each class of work and for all."""
+"""Lanes: one turn at a time in a session, first come first served; limits for each class of work and for all.
+
+Sessions that wait for a place get it by class, priority and time of coming. Priority is strict: work of a higher one
+that never ends keeps lower work of its own class waiting, and never that of another class. A message does not lend its
+priority to those before it in its session.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from fairlead.errors import ConfigError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fairlead._config import LaneLimits
     from fairlead._work import WorkClass
 
@@ -17,10 +26,10 @@ __all__ = ["Lanes", "Ticket"]
 class Ticket:
     """A place in the line of a session."""
 
-    __slots__ = ("_event", "granted", "session", "work_class")
+    __slots__ = ("_event", "granted", "priority", "session", "work_class")
 
-    def __init__(self, session: str, work_class: WorkClass) -> None:
-        self.session, self.work_class = session, work_class
+    def __init__(self, session: str, work_class: WorkClass, priority: int) -> None:
+        self.session, self.work_class, self.priority = session, work_class, priority
         self.granted = False
         self._event: trio.Event | None = None
 
@@ -40,20 +49,41 @@ class Lanes:
     """Who may run now. All methods are immediate; only a ticket waits."""
 
     def __init__(self, limits: LaneLimits) -> None:
+        """`ConfigError`: nothing would be left for work that nobody waits for."""
         self._limits = {"interactive": limits.interactive, "background": limits.background, "subagent": limits.subagent}
         self._total = limits.total
+        reserved = limits.total // 4 if limits.reserved_interactive is None else limits.reserved_interactive
+        self._others = limits.total - reserved
+        """Places that all classes but the interactive may take together."""
+        if self._others < 1:
+            problem = f"expected fewer than lanes.total = {limits.total}, found {reserved}"
+            raise ConfigError(problem, path="lanes.reserved_interactive", next_step="fairlead doctor")
         self._lines: dict[str, deque[Ticket]] = {}
         self._running = dict.fromkeys(self._limits, 0)
         self._ready: dict[str, deque[Ticket]] = {name: deque() for name in self._limits}
         self.running = 0
+        self._busy: trio.Event | None = None
 
-    def enter(self, session: str, work_class: WorkClass = "interactive") -> Ticket:
+    async def wait_busy(self) -> None:
+        """Until anybody has a place."""
+        while not self.running:
+            self._busy = trio.Event()
+            await self._busy.wait()
+
+    def at_work(self) -> Iterator[str]:
+        """The sessions that have a place now."""
+        return (name for name, line in self._lines.items() if line[0].granted)
+
+    def enter(self, session: str, work_class: WorkClass = "interactive", priority: int = 0) -> Ticket:
         """Take the next place in the session's line."""
-        ticket = Ticket(session, work_class)
+        ticket = Ticket(session, work_class, priority)
         line = self._lines.get(session)
         if line is None:
             self._lines[session] = deque((ticket,))
-            self._admit(ticket)
+            if self._ready[work_class] or not self._has_room(work_class):
+                self._line_up(ticket)
+            else:
+                self._start(ticket)
         else:
             line.append(ticket)
         return ticket
@@ -71,24 +101,32 @@ class Lanes:
         if not line:
             del self._lines[ticket.session]
         elif first:
-            self._admit(line[0])
-        if ticket.granted:
+            self._line_up(line[0])
+        if first:
             self._fill()
 
     def _has_room(self, work_class: str) -> bool:
-        return self.running < self._total and self._running[work_class] < self._limits[work_class]
+        running = self._running
+        return (
+            self.running < self._total
+            and running[work_class] < self._limits[work_class]
+            and (work_class == "interactive" or self.running - running["interactive"] < self._others)
+        )
 
-    def _admit(self, ticket: Ticket) -> None:
+    def _line_up(self, ticket: Ticket) -> None:
         ready = self._ready[ticket.work_class]
-        if ready or not self._has_room(ticket.work_class):
-            ready.append(ticket)
-        else:
-            self._start(ticket)
+        place = len(ready)
+        while place and ready[place - 1].priority < ticket.priority:
+            place -= 1
+        ready.insert(place, ticket)
 
     def _start(self, ticket: Ticket) -> None:
         self.running += 1
         self._running[ticket.work_class] += 1
         ticket.grant()
+        if self._busy is not None:
+            self._busy.set()
+            self._busy = None
 
     def _fill(self) -> None:
         for work_class, ready in self._ready.items():

@@ -36,6 +36,8 @@ _PAUSE = 0.5
 """Seconds before the second; twice that before the third. Each is made up to half longer or shorter by chance."""
 _SOON = (errors.BrokenStream, errors.ConnectionFailed, errors.Overloaded, errors.ProviderTimeout)
 """What may be over soon; so may a `RateLimited` that says so."""
+_INFO_AGAIN = 60.0
+"""Seconds after which a provider that could not say is asked once more."""
 
 
 @frozen
@@ -151,6 +153,8 @@ class ModelResolver:
         if "default" not in self._aliases and default is not None:
             self._aliases["default"] = (default,)
         self._infos: dict[str, dict[str, ModelInfo]] = {}
+        self._again: dict[str, float] = {}
+        self._listing = {name: trio.Lock() for name in providers}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
         self._jitter = jitter
@@ -188,17 +192,18 @@ class ModelResolver:
         probed: set[str] | None = None,
         *,
         widen: bool = True,
+        too_small: int | None = None,
     ) -> Answered:
         """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
 
         First those that are well, in order; then once more, after a pause, what may be over soon; then those that cool
         down, one of each provider: `probed` names the providers that this turn has probed. Another link is asked only
         before the first token; a stream that breaks later is asked again once, at the same link. Without `widen` no
-        larger window is looked for.
+        larger window is looked for; `too_small`: one of so many tokens (0: nobody knows) will not do.
 
         Raises the last `ProviderError`, but `ContextOverflow` where there was one.
         """
-        walk = _Walk(chain, Shown(emit), set() if probed is None else probed)
+        walk = _Walk(chain, Shown(emit), set() if probed is None else probed, overflow=too_small)
         while (place := await self._next(walk)) is not None:
             walk.tries[place] = walk.tries.get(place, 0) + 1
             seen = walk.shown.seen
@@ -252,7 +257,7 @@ class ModelResolver:
         """The place in the chain to ask next, after a pause where there must be one; None: nobody is left."""
         if walk.shown.seen:
             return walk.again
-        if not walk.tries and walk.chain[0].ref.provider not in self.log.health.bad:
+        if not walk.tries and walk.overflow is None and walk.chain[0].ref.provider not in self.log.health.bad:
             return 0
         await self.log.look()
         left, now = await self._left(walk), self.log.clock()
@@ -342,6 +347,11 @@ class ModelResolver:
             await self._info(name, "")
         return {name: tuple(self._infos.get(name, {}).values()) for name in self._providers}
 
+    async def window(self, link: Link) -> int | None:
+        """Tokens of the model's window; None where its provider does not say."""
+        info = await self._info(link.ref.provider, link.ref.model)
+        return info.window if info is not None else None
+
     async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
         ref = link.ref
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
@@ -352,7 +362,7 @@ class ModelResolver:
         usage: Usage | None = None
         try:
             answered = await self._asked(link, request, shown)
-            usage = answered.usage
+            usage = answered.usage if answered.usage != _NO_USAGE else None  # it worked, and did not say how much
         except errors.ProviderError as error:
             unclear = isinstance(error, _UNCLEAR) or type(error) is errors.ProviderError
             usage = None if unclear else _NO_USAGE
@@ -399,15 +409,21 @@ class ModelResolver:
         return evolve(usage, cost=cost)
 
     async def _info(self, provider: str, model: str) -> ModelInfo | None:
-        if provider not in self._infos:
-            self._infos[provider] = {}
-            with trio.move_on_after(_INFO_SECONDS):
-                try:
-                    listed = await self._providers[provider].models()
-                    self._infos[provider] = {info.name: info for info in listed}
-                except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
-                    await own_fault(error)
+        known = self._infos.get(provider)
+        if known is None or (not known and trio.current_time() >= self._again[provider]):
+            async with self._listing[provider]:  # who comes meanwhile waits for the same answer
+                if self._infos.get(provider) is known:
+                    self._infos[provider] = await self._listed(provider)
+                    self._again[provider] = trio.current_time() + _INFO_AGAIN
         return self._infos[provider].get(model)
+
+    async def _listed(self, provider: str) -> dict[str, ModelInfo]:
+        with trio.move_on_after(_INFO_SECONDS):
+            try:
+                return {info.name: info for info in await self._providers[provider].models()}
+            except BaseException as error:  # noqa: BLE001  # without prices the answer still counts
+                await own_fault(error)
+        return {}
 
     def _unknown(self, name: str, refs: Sequence[ModelRef]) -> errors.ConfigError:
         known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})
@@ -433,10 +449,7 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
 _NO_USAGE = ModelAnswer().usage
 _UNCLEAR = (errors.BrokenStream, errors.ConnectionFailed, errors.ProviderTimeout)
 """After these the provider may have worked, and ask to be paid."""
-_TOO_LARGE = (
-    "the conversation is larger than the model's window{}, and none with a larger one is in reach. "
-    "Begin a new one, shorten this one (fairlead sessions compact), or name a model with a larger window"
-)
+_TOO_LARGE = "the conversation is larger than the model's window{}, and none with a larger one is in reach."
 _FINISHES = ("stop", "tools", "length", "refused")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fairlead._app import App
+from fairlead._compaction import Compactor
 from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
@@ -22,7 +23,9 @@ from fairlead._journal import VolatileMemory
 from fairlead._lanes import Lanes
 from fairlead._leaf import said
 from fairlead._models import ModelResolver
+from fairlead._modes import Modes
 from fairlead._observers import Observers
+from fairlead._outage import Outage
 from fairlead._outbox import Outbox
 from fairlead._plugins import PluginReport
 from fairlead._policy import PolicyEngine
@@ -30,6 +33,7 @@ from fairlead._router import Router
 from fairlead._session import Sessions
 from fairlead._tools import ToolRegistry
 from fairlead._turn import Engine
+from fairlead._watch import Watch
 from fairlead._workers import Crew, Hands, hire
 from fairlead.errors import ConfigError, FairleadError, PluginLoadError
 
@@ -90,23 +94,32 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
     failure: BaseException | None = None
     # Before the nurseries, which would put its error into a group.
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
+    lanes = Lanes(config.lanes)
     async with trio.open_nursery() as background, trio.open_nursery() as turns:
+        outage = Outage(crew.journal, crew.channels, watchers, turns)
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None),
-            lanes=Lanes(config.lanes),
+            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
+            lanes=lanes,
+            modes=Modes(router, engine.agents, config.limits, engine.clock),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
+            outage=outage,
             turns=turns,
         )
+        watch = Watch(lanes, desk.sessions, config.limits, watchers.raise_notice)
+        background.start_soon(watch.run)
         for observer in crew.observers:
             background.start_soon(watchers.run, observer, watchers.subscribe(observer))
         watchers.begin()
         for report in crew.reports:
             if report.error is not None:
                 watchers.raise_notice(report.plugin, _told(report.error), level="error")
+        for memory in crew.memories:
+            for text in memory.notices:
+                watchers.raise_notice(f"memories/{memory.name}", text)
         try:
             yield App(config, crew, desk, watchers)
         except BaseException as error:  # noqa: BLE001  # as above
@@ -173,8 +186,9 @@ def _engine(
     settings = {table.name: table.options for table in config.plugins if table.kind == "providers"}
     log = HealthLog(crew.journal, settings, clock, watchers.publish, watchers.raise_notice)
     default = ModelRef(next(iter(crew.providers)), "") if crew.providers else None
+    models = ModelResolver(crew.providers, config.models, log, default=default)
     return Engine(
-        models=ModelResolver(crew.providers, config.models, log, default=default),
+        models=models,
         tools=registry,
         policy=PolicyEngine(
             crew.policies, granted=frozenset(granted), seconds=limits.review_seconds, notice=watchers.raise_notice
@@ -183,5 +197,7 @@ def _engine(
         agents=agents,
         clock=clock,
         notice=watchers.raise_notice,
+        compactor=Compactor(config.compaction, models, watchers.raise_notice, clock),
         recall=crew.recall,
+        max_events=config.sessions.max_events,
     )

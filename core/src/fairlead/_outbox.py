@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["DraftBoard", "Outbox", "fitted", "split_text"]
 
 _ATTEMPTS = 5
-"""Sends of one answer, where the channel says that another try makes sense."""
+"""Tries of one write that another process was faster with."""
+_SOON = 5.0
+"""Seconds of waiting for the next try in which an answer holds its session; in a longer pause the session goes on."""
+_BACKOFF = (15.0, 60.0, 300.0, 900.0)
+"""Seconds at least before an answer that failed again is tried the next time."""
+_GIVE_UP = 86_400.0
+"""Seconds after which an answer that could not be sent is given up: nobody waits for it any more."""
 _SEND_SECONDS = 300.0
 """For one send: a channel that hangs must not hold its session, and a place of all sessions, for good."""
 _LONGEST_PAUSE = 300.0
-"""Seconds before another try, whatever the channel asks for: the session waits as long."""
+"""Seconds before another try, whatever the channel asks for."""
 
 
 class Outbox:
@@ -40,33 +46,51 @@ class Outbox:
         self, channels: Mapping[str, Channel], clock: Callable[[], float], notice: Callable[[str, str], None]
     ) -> None:
         self._channels, self._clock, self._notice = channels, clock, notice
+        self._deferred: set[str] = set()
+        """Turns whose answers wait for another try, by a task of this process."""
 
     def channel(self, address: Address | None) -> Channel | None:
         return self._channels.get(address.channel) if address is not None else None
 
-    async def deliver(self, session: Session, turn: str) -> None:
-        """Send one answer and journal what became of it. Without its channel it stays for a process that has it."""
+    async def deliver(self, session: Session, turn: str) -> float:
+        """Send one answer and journal what became of it. Without its channel it stays for a process that has it.
+
+        Where it has surely not arrived, or may be sent twice, it is tried again for a day: in so many seconds, or 0.
+        """
         unsent = session.state.outbox.get(turn)
         channel = self.channel(unsent.address) if unsent is not None else None
         if unsent is None or channel is None:
-            return
-        if unsent.attempts and not channel.capabilities.idempotency:
+            return 0.0
+        if unsent.sending and not channel.capabilities.idempotency:
             delivery = Delivery("ambiguous", reason="the program stopped while it was sending")
-            await self._settle(session, turn, "unknown", delivery)
-            return
-        delivery = Delivery("failed", reason="nothing to send")
-        last = unsent.attempts + _ATTEMPTS
-        for attempt in range(unsent.attempts + 1, last + 1):
+            return await self._settle(session, turn, "unknown", delivery)
+        if turn not in self._deferred and (left := unsent.until - self._clock()) > 0:
+            self._deferred.add(turn)
+            return min(left, _BACKOFF[-1])  # no longer, whatever the clock of the process was that wrote it
+        first = unsent.attempts + 1
+        for attempt in range(first, first + 3):
             if not await self._write(session, ev.AnswerSending(turn=turn, attempt=attempt, at=self._clock())):
-                return
+                return 0.0
             delivery = await self._send(channel, session, turn, unsent)
             again = delivery.retry_after if delivery.status == "failed" else None
             if delivery.status == "ambiguous" and channel.capabilities.idempotency:
                 again = 2.0 ** min(attempt, 6)
-            if again is None or attempt == last:
+            if again is None or self._clock() - unsent.since > _GIVE_UP:
                 break
+            if again > _SOON or attempt == first + 2:
+                return await self._defer(session, turn, max(again, _backoff(attempt)), delivery.reason)
             await trio.sleep(again)
-        await self._settle(session, turn, delivery.status, delivery)
+        return await self._settle(session, turn, delivery.status, delivery)
+
+    async def _defer(self, session: Session, turn: str, pause: float, reason: str) -> float:
+        text = (
+            f"answer {turn} of session {session.state.id!r} waits for its channel; tried again in {pause:g} s: {reason}"
+        )
+        self._notice("outbox", text)
+        self._deferred.add(turn)
+        now = self._clock()
+        kept = await self._write(session, ev.AnswerDeferred(turn=turn, until=now + pause, reason=reason, at=now))
+        return pause if kept else 0.0
 
     async def _send(self, channel: Channel, session: Session, turn: str, unsent: Unsent) -> Delivery:
         delivery = Delivery("failed", reason="nothing to send")
@@ -98,7 +122,8 @@ class Outbox:
                 return delivery
         return delivery
 
-    async def _settle(self, session: Session, turn: str, status: str, delivery: Delivery) -> None:
+    async def _settle(self, session: Session, turn: str, status: str, delivery: Delivery) -> float:
+        self._deferred.discard(turn)
         if status != "sent":
             self._notice("outbox", f"answer {turn} of session {session.state.id!r} is {status}: {delivery.reason}")
         await self._write(
@@ -111,8 +136,9 @@ class Outbox:
                 at=self._clock(),
             ),
         )
+        return 0.0
 
-    async def _write(self, session: Session, event: ev.AnswerSending | ev.AnswerDelivered) -> bool:
+    async def _write(self, session: Session, event: ev.AnswerSending | ev.AnswerDeferred | ev.AnswerDelivered) -> bool:
         """Append, after others too. False where the answer is in the outbox no more: another process has sent it."""
         for _ in range(_ATTEMPTS):
             try:
@@ -126,6 +152,10 @@ class Outbox:
         raise JournalUnavailable(f"session {session.state.id!r} was written by others {_ATTEMPTS} times in a row")
 
 
+def _backoff(attempt: int) -> float:
+    return _BACKOFF[min(attempt // 3, len(_BACKOFF) - 1)]
+
+
 class DraftBoard:
     """Collects what a turn shows while it runs, and gives the newest state to the channel as fast as that takes it."""
 
@@ -135,6 +165,11 @@ class DraftBoard:
         self._tools: dict[str, Progress] = {}
         self._changed = trio.Event()
         self.author: Principal | None = None
+
+    def answers(self, accepted: ev.MessageAccepted) -> None:
+        """The turn answers this message as well, which came last."""
+        self._draft = evolve(self._draft, in_reply_to=accepted.external_id)
+        self.author = accepted.message.author
 
     async def emit(self, delta: Delta) -> None:
         if delta.kind == "text":

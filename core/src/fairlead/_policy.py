@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fairlead._message import Usage
     from fairlead._work import Boundary
 
-__all__ = ["Decision", "Explanation", "PolicyEngine"]
+__all__ = ["Decision", "Explanation", "PolicyEngine", "rule_of", "said_no"]
 
 _STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
 _GRANTS = ("allow", "ask")
@@ -112,9 +112,14 @@ class PolicyEngine:
         decision = await self.decide(review)
         return Explanation(decision.verdict, tuple(verdicts))
 
-    async def settle(self, review: Review, usage: Usage | None) -> None:
-        """Tell the policies that keep an account what a model request used. Never raises for what they do."""
+    async def settle(self, review: Review, usage: Usage | None, *, but: str = "") -> None:
+        """Tell the policies that keep an account what a model request used. Never raises for what they do.
+
+        `but`: the one that denied it.
+        """
         for policy in self._settlers:
+            if but and policy.name == but:
+                continue
             try:
                 with trio.move_on_after(self._seconds, shield=True) as scope:
                     await policy.settle(review, usage)
@@ -192,3 +197,19 @@ def _check(verdict: Verdict, review: Review) -> None:
 
 def _settle(verdict: Verdict, review: Review, *, revised: bool) -> Decision:
     return Decision("revise" if revised else verdict.effect, verdict, review.subject)
+
+
+def rule_of(verdict: Verdict) -> str:
+    return f"{verdict.layer}:{verdict.rule}"
+
+
+def said_no(decision: Decision) -> str:
+    """Why something may not happen, in words for the person and the model."""
+    verdict = decision.verdict
+    if decision.effect == "ask":
+        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
+    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
+        return f"Denied: {verdict.reason or verdict.rule}."
+    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
+        f" {verdict.reason}" if verdict.reason else ""
+    )

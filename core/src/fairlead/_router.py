@@ -26,12 +26,12 @@ class Router:
     def __init__(self, bindings: Sequence[Binding], default_agent: str, *, file: str = "") -> None:
         """`ConfigError`: two bindings of one weight can match the same message and name different agents."""
         self._default = default_agent
-        self._bindings = sorted(bindings, key=_weight, reverse=True)
+        self.bindings = sorted(bindings, key=_weight, reverse=True)
         for first, second in combinations(bindings, 2):
-            if first.agent != second.agent and _weight(first) == _weight(second) and _overlap(first, second):
+            if _where_to(first) != _where_to(second) and _weight(first) == _weight(second) and _overlap(first, second):
                 raise ConfigError(
-                    f"two bindings tie: {_shown(first)} goes to agent {first.agent!r} and {_shown(second)} to"
-                    f" {second.agent!r}, and one message can match both",
+                    f"two bindings tie: {_shown(first)} goes to {_where_to(first)} and {_shown(second)} to"
+                    f" {_where_to(second)}, and one message can match both",
                     file=file,
                     path="bindings",
                     next_step="add a key to one of them (conversation or peer), or remove one",
@@ -39,10 +39,15 @@ class Router:
 
     def agent_for(self, address: Address, author: Principal) -> str:
         """The agent that answers here."""
-        for binding in self._bindings:
+        binding = self.binding_for(address, author)
+        return self._default if binding is None else binding.agent
+
+    def binding_for(self, address: Address, author: Principal) -> Binding | None:
+        """The one that decides here; None where none matches."""
+        for binding in self.bindings:
             if _matches(binding, address, author):
-                return binding.agent
-        return self._default
+                return binding
+        return None
 
     @staticmethod
     def session_for(agent: str, address: Address) -> str:
@@ -73,6 +78,10 @@ def _overlap(first: Binding, second: Binding) -> bool:
         not getattr(first, key) or not getattr(second, key) or getattr(first, key) == getattr(second, key)
         for key in ("channel", "account", "conversation", "peer")
     )
+
+
+def _where_to(binding: Binding) -> str:
+    return f"agent {binding.agent!r}" + (f" in mode {binding.mode!r}" if binding.mode is not None else "")
 
 
 def _shown(binding: Binding) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, overload
 
 import trio
 from attrs import define, field
 
 from fairlead import _events as ev
+from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
-from fairlead.errors import DuplicateKey, VersionConflict
+from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
 
 if TYPE_CHECKING:
     from fairlead._contracts import Journal
     from fairlead._message import Address
+    from fairlead._outage import Outage
 
-__all__ = ["RESERVED", "History", "OpenTurn", "Session", "SessionState", "Sessions", "fold"]
+__all__ = ["RESERVED", "History", "OpenTurn", "Running", "Session", "SessionState", "Sessions", "fold"]
 
 Item = Message | ToolResult
 RESERVED = "!"
@@ -73,7 +76,12 @@ class Unsent:
     address: Address
     in_reply_to: str
     kind: str
+    since: float
     attempts: int = 0
+    sending: bool = False
+    """A try has begun, and nobody has written what became of it."""
+    until: float = 0.0
+    """Not to be tried before; Unix seconds."""
 
 
 @define
@@ -91,6 +99,21 @@ class SessionState:
     """By turn."""
     called: set[str] = field(factory=set)
     """Ids of all calls that there ever were."""
+    context: list[Item] = field(init=False)
+    """What the model sees: `items` themselves, as long as nothing is compacted."""
+    compactions: list[ev.Compacted] = field(factory=list)
+    """Those that hold; the newest is the last."""
+    weight: Weight = field(factory=Weight, eq=False)
+    patience: float = field(default=0.0, eq=False)
+    """Tokens of the context below which no compaction begins by itself."""
+
+    def __attrs_post_init__(self) -> None:
+        self.context = self.items
+
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        if self.context is not self.items:
+            self.context.append(item)
 
     @property
     def pending(self) -> bool:
@@ -98,7 +121,7 @@ class SessionState:
 
     @property
     def history(self) -> History:
-        return History(self.items, len(self.items))
+        return History(self.context, len(self.context))
 
 
 def fold(session: str, records: Sequence[ev.Record]) -> SessionState:
@@ -139,14 +162,26 @@ def _accepted(state: SessionState, event: ev.MessageAccepted) -> None:
 
 def _turn_started(state: SessionState, event: ev.TurnStarted) -> None:
     state.turn = OpenTurn(event.turn, event.messages)
+    _show(state, event)
+
+
+def _steered(state: SessionState, event: ev.TurnSteered) -> None:
+    if state.turn is not None:
+        state.turn.messages += event.messages
+    _show(state, event)
+
+
+def _show(state: SessionState, event: ev.TurnStarted | ev.TurnSteered) -> None:
     revised = {message.id: message for message in event.revised} if event.revised else None
     for message in event.messages:
         accepted = state.queue[message].message
-        state.items.append(revised.get(message, accepted) if revised else accepted)
+        state.add(revised.get(message, accepted) if revised else accepted)
 
 
 def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
+    if event.usage.input_tokens:
+        state.weight.count(event.usage.input_tokens + event.usage.output_tokens, len(state.context))
     turn = state.turn
     if turn is not None:
         turn.steps += 1
@@ -157,13 +192,13 @@ def _answered(state: SessionState, event: ev.ModelAnswered) -> None:
 
 
 def _corrected(state: SessionState, event: ev.Corrected) -> None:
-    state.items.append(event.message)
+    state.add(event.message)
     if state.turn is not None:
         state.turn.corrections += 1
 
 
 def _returned(state: SessionState, event: ev.ToolReturned) -> None:
-    state.items.append(event.result)
+    state.add(event.result)
     if state.turn is not None:
         state.turn.calls.pop(event.result.call, None)
         if event.result.error == "invalid":
@@ -177,10 +212,10 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
         if answer is None:
             answer = last if isinstance(last, Message) else None
         else:  # a policy revised it: the model shall see what was really said
-            state.items[-1] = answer
+            state.items[-1] = state.context[-1] = answer
     if event.address is not None and answer is not None:
         kind = "answer" if event.outcome == "answered" else "notice"
-        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind)
+        state.outbox[event.turn] = Unsent(answer, event.address, event.in_reply_to, kind, event.at)
     for message in event.messages:
         state.queue.pop(message, None)
     if state.turn is not None and state.turn.id == event.turn:
@@ -190,52 +225,136 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
 def _sending(state: SessionState, event: ev.AnswerSending) -> None:
     unsent = state.outbox.get(event.turn)
     if unsent is not None:
-        unsent.attempts = event.attempt
+        unsent.attempts, unsent.sending = event.attempt, True
+
+
+def _deferred(state: SessionState, event: ev.AnswerDeferred) -> None:
+    unsent = state.outbox.get(event.turn)
+    if unsent is not None:
+        unsent.until, unsent.sending = event.until, False
 
 
 def _delivered(state: SessionState, event: ev.AnswerDelivered) -> None:
     state.outbox.pop(event.turn, None)
 
 
+def _compacted(state: SessionState, event: ev.Compacted) -> None:
+    state.compactions.append(event)
+    state.context = view(state.id, state.items, event)
+    state.weight, state.patience = Weight(event.tokens_after, len(state.context)), 0.0
+    if state.turn is not None:
+        state.turn.usage = state.turn.usage + event.usage
+
+
+def _undone(state: SessionState, _: ev.CompactionUndone) -> None:
+    if state.compactions:
+        state.compactions.pop()
+        state.context = view(state.id, state.items, state.compactions[-1] if state.compactions else None)
+        state.weight, state.patience = Weight(), inf
+
+
 _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.SessionStarted: _started,
     ev.MessageAccepted: _accepted,
     ev.TurnStarted: _turn_started,
+    ev.TurnSteered: _steered,
     ev.ModelAnswered: _answered,
     ev.Corrected: _corrected,
     ev.ToolReturned: _returned,
     ev.TurnEnded: _ended,
     ev.AnswerSending: _sending,
+    ev.AnswerDeferred: _deferred,
     ev.AnswerDelivered: _delivered,
+    ev.Compacted: _compacted,
+    ev.CompactionUndone: _undone,
 }
+
+
+@define
+class Running:
+    """A turn that runs in this process, for whoever wants to end it, or to know whether it goes on."""
+
+    messages: tuple[str, ...]
+    scope: trio.CancelScope
+    why: str = ""
+    """The word for what ended it from outside: ``cancelled``, ``interrupted``, ``stalled``."""
+    moves: int = 0
+    """Counts what is shown of it: pieces of answers, and what tools say of themselves."""
+    patient: bool = False
+    """It waits for a person, which is no stall."""
+
+    def end(self, why: str) -> None:
+        """Cancel it. The first reason counts."""
+        self.why = self.why or why
+        self.scope.cancel()
 
 
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
+    __slots__ = (
+        "_busy",
+        "_journal",
+        "_lot",
+        "_noted",
+        "_outage",
+        "_publish",
+        "cancel_next",
+        "resend",
+        "running",
+        "stale",
+        "state",
+        "users",
+    )
 
-    def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
-        self.state, self._journal, self._publish = state, journal, publish
+    def __init__(
+        self,
+        state: SessionState,
+        journal: Journal,
+        publish: Callable[[ev.Record], None] | None,
+        outage: Outage | None = None,
+    ) -> None:
+        self.state, self._journal, self._publish, self._outage = state, journal, publish, outage
         self._noted: list[ev.Event] = []
         self._busy = False
         self._lot: trio.lowlevel.ParkingLot | None = None
         self.stale = False
         """The state may differ from the journal: it must be read again before the next use."""
-        self.scope: trio.CancelScope | None = None
-        """Of the turn that runs, for whoever wants to cancel it."""
+        self.running: Running | None = None
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
         """Tasks that hold it; only an unused one may leave the cache."""
+        self.resend = 0.0
+        """Seconds until its answers are sent again; below zero once a task waits for that."""
+
+    @property
+    def waiting(self) -> list[ev.MessageAccepted]:
+        """Messages that no turn has taken up, in the order of coming."""
+        begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
+        return [accepted for name, accepted in self.state.queue.items() if name not in begun]
+
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        """Differs from an earlier one where something has gone on since."""
+        running = self.running
+        moves = None if running is None else (running.scope, running.moves, running.why)
+        return moves, self.state.version, len(self._noted)
+
+    @property
+    def writing(self) -> bool:
+        """An append or a reading is under way."""
+        return self._busy
 
     def note(self, event: ev.Event) -> None:
         """Take in an event that need not be durable by itself: it is written with the next append."""
         apply(self.state, event)
         self._noted.append(event)
 
-    async def append(self, *events: ev.Event) -> None:
+    async def append(self, *events: ev.Event, first: Callable[[], Sequence[ev.Event]] | None = None) -> None:
         """Make what was noted and these events durable. After any error but `DuplicateKey` the session is stale.
+
+        `first` is asked for events to write before them, when nothing can change any more what it decides by.
 
         `VersionConflict`, also where the session was read again while this waited, or must be: what was noted is gone
         then, and what the caller knew of the session is old. To write on would leave a turn that never began.
@@ -249,11 +368,16 @@ class Session:
             self._leave()
             raise VersionConflict("it was read again meanwhile", session=state.id, expected=before)
         try:
+            if first is not None:
+                events = (*first(), *events)
             for event in events:
                 apply(state, event)
             noted, self._noted = self._noted, []
             written = (*noted, *events)
-            state.version = await self._journal.append(state.id, before, written, pending=state.pending)
+            try:
+                state.version = await self._journal.append(state.id, before, written, pending=state.pending)
+            except JournalUnavailable as error:
+                await self._insist(error, before, written)
         except DuplicateKey:
             self._take_back(events, noted)
             raise
@@ -266,12 +390,26 @@ class Session:
             for step, event in enumerate(written, before + 1):
                 self._publish(ev.Record(state.id, step, event))
 
+    async def _insist(self, error: JournalUnavailable, before: int, written: Sequence[ev.Event]) -> None:
+        """Write what the journal did not take, after its outage; raises the error where nobody waits for that."""
+        state = self.state
+        while self._outage is not None and await self._outage.outlast(error, written):
+            try:
+                state.version = await self._journal.append(state.id, before, written, pending=state.pending)
+            except JournalUnavailable as another:
+                error = another
+            else:
+                return
+        raise error
+
     def _take_back(self, events: Sequence[ev.Event], noted: list[ev.Event]) -> None:
         """A message came twice and was not written. A turn that runs here must not feel it."""
         self._noted[:0] = noted
         for event in events:
             if isinstance(event, ev.MessageAccepted):
                 del self.state.queue[event.message.id]
+            elif isinstance(event, ev.TurnEnded):  # who made room for it waits on, where the journal has them
+                self.stale = True
         self.stale = self.stale or self.state.version == 0
 
     async def reload(self) -> None:
@@ -314,9 +452,14 @@ class Sessions:
     """The sessions that this process has folded; the least recently used idle ones are forgotten."""
 
     def __init__(
-        self, journal: Journal, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
+        self,
+        journal: Journal,
+        publish: Callable[[ev.Record], None] | None = None,
+        capacity: int = 20_000,
+        *,
+        outage: Outage | None = None,
     ) -> None:
-        self._journal, self._publish, self._capacity = journal, publish, capacity
+        self._journal, self._publish, self._capacity, self._outage = journal, publish, capacity, outage
         self._cached: OrderedDict[str, Session] = OrderedDict()
 
     async def get(self, name: str) -> Session:
@@ -326,7 +469,7 @@ class Sessions:
             records = await self._journal.read(name)
             session = self._cached.get(name)  # another task may have been faster
             if session is None:
-                session = self._cached[name] = Session(fold(name, records), self._journal, self._publish)
+                session = self._cached[name] = Session(fold(name, records), self._journal, self._publish, self._outage)
                 if len(self._cached) > self._capacity:
                     self._forget()
                 return session

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from fairlead import _events as ev
-from fairlead._codec import unstructure
+from fairlead._codec import decode_event, unstructure
+from fairlead._gate import Gate
+from fairlead._leaf import said
 from fairlead._message import Message, ToolResult, new_id
 from fairlead._router import Router
+from fairlead._schemas import check
 from fairlead._session import RESERVED, fold
 from fairlead._tools import result_of
-from fairlead.errors import JournalError, SessionNotFound
+from fairlead._work import ModelRequest, Review
+from fairlead.errors import JournalError, SchemaError, SessionNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from fairlead._contracts import Journal, SessionInfo
     from fairlead._isolation import Isolator
     from fairlead._lanes import Lanes
-    from fairlead._session import Sessions, SessionState
+    from fairlead._models import Answered, Link
+    from fairlead._session import Session, Sessions, SessionState
+    from fairlead._turn import Engine
 
 __all__ = ["SessionStore"]
 
@@ -33,10 +42,10 @@ class SessionStore:
     """The sessions of the journal. What changes a session takes its place in the lane like a turn."""
 
     def __init__(
-        self, journal: Journal, sessions: Sessions, lanes: Lanes, clock: Callable[[], float], isolator: Isolator | None
+        self, journal: Journal, sessions: Sessions, lanes: Lanes, engine: Engine, isolator: Isolator | None
     ) -> None:
         self._journal, self._sessions, self._lanes = journal, sessions, lanes
-        self._clock, self._isolator = clock, isolator
+        self._engine, self._clock, self._isolator = engine, engine.clock, isolator
 
     async def list(self, owner: str | None = None, limit: int = 100) -> Sequence[SessionInfo]:
         """The sessions, last used first; those of one principal where `owner` is given."""
@@ -54,7 +63,7 @@ class SessionStore:
         return records
 
     async def history(self, session: str) -> Sequence[Message | ToolResult]:
-        """What the model sees of a session. `SessionNotFound`."""
+        """What the model sees of a session, after compaction; `records` has all that was said. `SessionNotFound`."""
         return fold(session, await self.records(session)).history
 
     async def full_text(self, session: str, call: str) -> str:
@@ -113,6 +122,54 @@ class SessionStore:
         finally:
             self._lanes.leave(ticket)
 
+    async def compact(self, session: str) -> ev.Compacted | None:
+        """Let a summary stand for the older part of a session, as it happens by itself where a window fills.
+
+        None: nothing of it would get shorter. The newest messages stay whole. `SessionNotFound`. `JournalError`: a turn
+        is open that a dead process left. Since: 1.1.
+        """
+        async with self._at_rest(session) as held:
+            state, engine = held.state, self._engine
+            agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
+            made = await engine.compactor.make(
+                state, engine.models.resolve(agent.model), partial(_ask, engine, held, agent.name), forced=True
+            )
+            if made is not None:
+                await held.append(made)
+            return made
+
+    async def undo(self, session: str) -> int:
+        """Take back the newest compaction: the model sees what stood there before; the new version.
+
+        None follows by itself then, until one is asked for or a provider refuses what is too large.
+        `SessionNotFound`. `JournalError`: nothing is compacted, or a turn is open. Since: 1.1.
+        """
+        async with self._at_rest(session) as held:
+            if not held.state.compactions:
+                next_step = f"fairlead sessions compact {session}"
+                raise JournalError(f"session {session!r} is not compacted", session=session, next_step=next_step)
+            await held.append(ev.CompactionUndone(at=self._clock()))
+            return held.state.version
+
+    @asynccontextmanager
+    async def _at_rest(self, name: str) -> AsyncIterator[Session]:
+        """A session in its lane, as the journal has it now, with no turn open and no other process at work in it."""
+        ticket = self._lanes.enter(name)
+        try:
+            await ticket.wait()
+            await self._journal.hold(name)
+            await self.records(name)
+            held = await self._sessions.get(name)
+            held.stale = True
+            await held.reload()
+            if held.state.turn is not None:
+                problem = f"a turn of session {name!r} is not finished"
+                raise JournalError(problem, session=name, next_step="fairlead run, which finishes it")
+            yield held
+        finally:
+            self._journal.release(name)
+            self._lanes.leave(ticket)
+
     async def export(self, session: str) -> dict[str, Any]:
         """The whole session as JSON values. `SessionNotFound`."""
         records = await self.records(session)
@@ -120,6 +177,20 @@ class SessionStore:
             {"version": record.version, "kind": record.event.kind, **unstructure(record.event)} for record in records
         ]
         return {"format": "fairlead-session/1", "session": session, "events": events}
+
+    async def restore(self, document: Mapping[str, Any]) -> str:
+        """Bring back what `export` gave, under its name. Nothing is delivered or run again. Since: 1.1.
+
+        `SchemaError`: it is no such document. `VersionConflict`: there is a session of that name.
+        """
+        check("session-export", document)
+        name, now = document["session"], self._clock()
+        events = [_without_key(decode_event(json.dumps(raw))) for raw in document["events"]]
+        if unknown := [raw["kind"] for raw, event in zip(document["events"], events, strict=True) if not event.kind]:
+            raise SchemaError(f"this version knows no event of kind {unknown[0]!r}", schema="session-export")
+        records = [ev.Record(name, version, event) for version, event in enumerate(events, 1)]
+        await self._journal.append(name, 0, [*events, *_closing(fold(name, records), now)], pending=False)
+        return str(name)
 
     async def erase(self, session: str) -> bool:
         """Remove a session for good, with the files that isolated tools have made in it. False where there is none."""
@@ -133,6 +204,19 @@ class SessionStore:
             return erased
         finally:
             self._lanes.leave(ticket)
+
+
+async def _ask(engine: Engine, held: Session, agent: str, chain: Sequence[Link], request: ModelRequest) -> Answered:
+    """Ask between two turns: nobody in particular has asked, and what fails or is denied is told to the operator."""
+
+    def failed(link: Link, error: BaseException, _: str) -> None:
+        engine.notice("compaction", f"{link.ref.provider}/{link.ref.model} failed with {said(error)}")
+
+    gate = None
+    if engine.policy.watches("model_request"):
+        blank = Review("model_request", request, held.state.id, agent)
+        gate = Gate(engine.policy, blank, (None,), lambda *_: None)
+    return await engine.models.generate(chain, request, None, failed, gate)
 
 
 def _is_busy(state: SessionState) -> bool:

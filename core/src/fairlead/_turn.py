@@ -6,29 +6,35 @@ result are run or, where they must not run twice, become *unknown*; otherwise th
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
+from fairlead._answering import refusal_of
+from fairlead._asking import Asking
 from fairlead._config import Agent, Limits
-from fairlead._leaf import leaf, said
+from fairlead._leaf import leaf
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
+from fairlead._policy import rule_of, said_no
+from fairlead._session import Running
 from fairlead._tools import CallContext, ToolEntry, result_of
-from fairlead._work import ModelRequest, Progress, Review
-from fairlead.errors import ProviderError, TurnFailed, VersionConflict
+from fairlead._work import Progress
+from fairlead.errors import TurnFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fairlead._compaction import Compactor
     from fairlead._contracts import Recall
-    from fairlead._message import Address, Principal
-    from fairlead._models import Answered, Link, ModelResolver
-    from fairlead._policy import Decision, PolicyEngine
+    from fairlead._models import Answered, ModelResolver
+    from fairlead._policy import PolicyEngine
     from fairlead._session import Session
     from fairlead._tools import ToolRegistry
-    from fairlead._work import Emit, ModelInfo
+    from fairlead._work import Emit
 
 __all__ = ["Engine", "Order", "Turn"]
 
@@ -44,7 +50,9 @@ class Engine:
     agents: Mapping[str, Agent]
     clock: Callable[[], float]
     notice: Callable[[str, str], None]
+    compactor: Compactor
     recall: Recall | None = None
+    max_events: int | None = None
 
 
 @frozen
@@ -62,50 +70,46 @@ class Order:
     """The id of the turn, where whoever starts it must know it before."""
     accept: Callable[[str], str] | None = None
     """Says what is wrong with an answer's text; empty where it will do."""
+    joining: Callable[[Session], Sequence[ev.MessageAccepted]] | None = None
+    """The messages that wait and join the turn that runs."""
+    joined: Callable[[ev.MessageAccepted], None] | None = None
+    """Is told of the last one that did: the turn answers it."""
 
 
 _Ready = tuple[ToolCall, ToolEntry]
 """A call that may run."""
 
 
-class Turn:
+class Turn(Asking):
     """One turn of one session. Whoever runs it holds the session's lane."""
 
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
-        self._engine, self._session, self._order = engine, session, order
+        super().__init__(engine, session, order)
         state = session.state
-        self._accepted = [state.queue[message] for message in order.messages]
-        first = self._accepted[0]
-        self._principal: Principal | None = first.message.author
-        self._address: Address | None = first.address
-        self._reply_to = first.external_id
-        self._agent = engine.agents.get(state.agent) or next(iter(engine.agents.values()))
-        self._tools = engine.tools.specs(self._agent)
         resumes = state.turn is not None and state.turn.messages == order.messages
         self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
         self._begun: set[str] = set() if not resumes or state.turn is None else set(state.turn.calls)
         """Calls that may have had an effect."""
-        self._steps = 0
-        """Answers that the turn had when the model was last asked."""
-        self._probed: set[str] = set()
-        """Providers that cool down, and that this turn has asked all the same."""
 
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
-        with trio.CancelScope(deadline=trio.current_time() + self._engine.limits.seconds) as scope:
-            self._session.scope = scope
-            if self._session.cancel_next in self._order.messages:
-                scope.cancel()
+        limits = self._engine.limits
+        with trio.CancelScope(deadline=trio.current_time() + limits.seconds) as scope:
+            running = self._running = self._session.running = Running(self._messages, scope)
+            if self._session.cancel_next in self._messages:
+                running.end("cancelled")
             try:
                 return await self._drive()
             except TurnFailed as failure:
                 return await self.end("failed", reason=failure.reason, notice=failure.problem)
             finally:
-                self._session.scope = None
-        if trio.current_time() >= scope.deadline:
-            text = f"The turn was stopped after {self._engine.limits.seconds:g} s."
-            return await self.end("failed", reason="time", notice=text)
-        return await self.end("cancelled", reason="cancelled", notice="The turn was cancelled.")
+                self._session.running = None
+        if running.why in _CANCELLED:
+            return await self.end("cancelled", reason=running.why, notice=_CANCELLED[running.why])
+        if running.why:
+            text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
+            return await self.end("failed", reason=running.why, notice=text)
+        return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
 
     async def end(
         self,
@@ -136,7 +140,7 @@ class Turn:
                 usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
-            messages=self._order.messages,
+            messages=self._messages if turn is None else turn.messages,
             outcome=outcome,
             answer=answer,
             address=self._address,
@@ -145,33 +149,9 @@ class Turn:
             usage=usage,
             at=now,
         )
-        if outcome == "answered" or self._order.messages[0] in session.state.queue:  # else it was erased
+        if outcome == "answered" or self._messages[0] in session.state.queue:  # else it was erased
             await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
-
-    async def _append(self, *happened: ev.Event, own: bool = True) -> None:
-        """Append, after others too. `VersionConflict`: `own` events have no place, as the turn is open no more."""
-        session = self._session
-        for last in (False, False, False, True):
-            if session.stale:
-                await session.reload()
-            if own and not self._fits(happened[0]):
-                raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
-            try:
-                return await session.append(*happened)
-            except VersionConflict:
-                if last:
-                    raise
-        return None
-
-    def _fits(self, event: ev.Event) -> bool:
-        """Whether an event has its place in the turn as the journal has it now."""
-        turn = self._session.state.turn
-        if turn is None or turn.id != self.id:
-            return False
-        if isinstance(event, ev.ToolReturned):
-            return event.result.call in turn.calls
-        return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
 
     def _left_as(self, call: ToolCall) -> str:
         if call.id not in self._begun:
@@ -187,6 +167,8 @@ class Turn:
         elif self._session.state.turn.calls:
             await self._resume_calls()
         while True:
+            if self._order.joining is not None:
+                await self._steer(())
             self._check_limits()
             answered = await self._ask_model()
             message = answered.message
@@ -203,108 +185,59 @@ class Turn:
     # -- the beginning
 
     async def _begin(self) -> ev.TurnEnded | None:
-        """Let policies see the messages, then start. A refusal ends the turn before the model has seen a word."""
-        revised = []
+        """Let policies see the messages, then start. Where none passes, the turn ends before the model sees a word."""
+        if self._engine.max_events and self._is_full(self._engine.max_events):
+            notice = "This session is as long as it may become. Begin a new one, or ask the operator to put it away."
+            return await self.end("refused", reason="sessions.max_events", notice=notice)
+        revised: tuple[Message, ...] = ()
         if self._engine.policy.watches("message_in"):
-            for accepted in self._accepted:
-                decision = await self._engine.policy.decide(self._review("message_in", accepted.message))
-                self._note_decision(decision, accepted.message.id, "message_in")
-                if not decision.passes:
-                    return await self._refuse(decision)
-                if decision.effect == "revise":
-                    first = accepted.message
-                    revised.append(evolve(decision.subject, id=first.id, role="user", author=first.author, calls=()))
-        self._session.note(
-            ev.TurnStarted(turn=self.id, messages=self._order.messages, revised=tuple(revised), at=self._now())
-        )
+            revised, refused = await self._let_in(self._accepted)
+            if len(refused) == len(self._accepted):
+                last, verdict = refused.pop()
+                self._turn_away(refused)
+                self._answers([last])
+                return await self.end("refused", reason=rule_of(verdict), notice=refusal_of(verdict))
+            if refused:
+                self._turn_away(refused)
+                self._answers([each for each in self._accepted if each.message.id in self._session.state.queue])
+        self._session.note(ev.TurnStarted(turn=self.id, messages=self._messages, revised=revised, at=self._now()))
         return None
 
-    async def _refuse(self, decision: Decision) -> ev.TurnEnded:
-        verdict = decision.verdict
-        notice = f"This was refused by {verdict.rule!r}" + (f": {verdict.reason}" if verdict.reason else ".")
-        return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=notice)
+    def _is_full(self, most: int) -> bool:
+        """The operator hears of it from nine tenths on."""
+        name, version = self._session.state.id, self._session.state.version
+        if version >= most * 9 // 10:
+            next_step = f"fairlead sessions archive {name}"
+            self._engine.notice("sessions", f"{name!r} has {version} events, at most {most}; next: {next_step}")
+        return version >= most
 
-    # -- the model
-
-    async def _ask_model(self) -> Answered:
-        order, engine, session = self._order, self._engine, self._session
-        self._steps = session.state.turn.steps if session.state.turn is not None else 0
-        try:
-            chain = engine.models.resolve(order.model or self._agent.model)
-        except Exception as error:
-            raise TurnFailed(str(error), session=session.state.id, turn=self.id, reason="provider") from error
-        ref = chain[0].ref  # said here, so that asking the first link copies nothing
-        request = ModelRequest(
-            ref.model,
-            session.state.history,
-            self._agent.instructions,
-            self._tools,
-            session.state.id,
-            ref.credential,
-            order.output_schema,
-            options=ref.options,
-        )
-        # Words may be shown while they come only where no policy wants to see the whole answer first.
-        emit = None if engine.policy.watches("message_out") else order.emit
-        try:
-            blank = self._review("model_request", request)
-            gate = _Gate(engine.policy, blank, self._note_decision) if engine.policy.watches("model_request") else None
-            answered = await engine.models.generate(chain, request, emit, self._note_failure, gate, self._probed)
-            return answered.without(session.state.called)
-        except ProviderError as error:
-            text = f"No model could answer: {error.problem}"
-            raise TurnFailed(text, session=session.state.id, turn=self.id, reason="provider") from error
-
-    def _note_failure(self, link: Link, error: BaseException, partial: str) -> None:
-        detail = error.problem if isinstance(error, ProviderError) else ""
-        self._session.note(
-            ev.ModelFailed(
-                turn=self.id,
-                provider=link.ref.provider,
-                model=link.ref.model,
-                error=type(error).__name__,
-                detail=detail,
-                partial=partial,
-                credential=link.ref.credential,
-                at=self._now(),
-            )
-        )
-        if not isinstance(error, ProviderError):
-            self._engine.notice(f"providers/{link.ref.provider}", f"raised {said(error)}")
-
-    def _answered_event(self, answered: Answered) -> ev.ModelAnswered:
-        return ev.ModelAnswered(
-            turn=self.id,
-            message=answered.message,
-            provider=answered.provider,
-            model=answered.model,
-            usage=answered.usage,
-            finish=answered.finish,
-            at=self._now(),
-        )
-
-    def _fault(self, answered: Answered) -> str:
-        """Why the answer will not do, in words for the model."""
-        message = answered.message
-        first = message.parts[0] if message.parts else None
-        if first is None or not (message.text.strip() or len(message.parts) > 1 or not isinstance(first, Text)):
-            return "Your answer was empty. Answer the last message, or use a tool."
-        return self._order.accept(message.text) if self._order.accept is not None else ""
+    # -- the answer
 
     async def _answer(self, answered: Answered) -> ev.TurnEnded:
         event = self._answered_event(answered)
         if not self._engine.policy.watches("message_out"):
             return await self.end("answered", events=(event,))
-        decision = await self._engine.policy.decide(self._review("message_out", answered.message))
+        decision = await self._decide("message_out", answered.message)
         self._note_decision(decision, answered.message.id, "message_out")
         if not decision.passes:
             self._session.note(event)
-            verdict = decision.verdict
-            return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=_said_no(decision))
+            return await self.end("refused", reason=rule_of(decision.verdict), notice=said_no(decision))
         revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
     # -- tools
+
+    async def _steer(self, left: Sequence[_Ready]) -> bool:
+        """Let in what has arrived meanwhile; whether something has. The calls in `left` are skipped then."""
+        joined, revised = await self._arrivals()
+        if joined:
+            events: list[ev.Event] = []
+            for call, _ in left:
+                self._reject(call, "skipped", "skipped for an incoming message", events)
+            for event in events:
+                self._session.note(event)
+            self._join(joined, revised)
+        return bool(joined)
 
     async def _take_calls(self, answered: Answered) -> None:
         """Decide about each call, make answer and decisions durable, then run what may run."""
@@ -348,10 +281,10 @@ class Turn:
         if wrong:
             self._reject(call, "invalid", f"The call was not made: {wrong}", events)
             return
-        decision = await engine.policy.decide(self._review("tool_call", call, entry))
+        decision = await self._decide("tool_call", call, entry)
         events.append(self._decided(decision, call.id, "tool_call"))
         if not decision.passes:
-            self._reject(call, "denied", _said_no(decision), events)
+            self._reject(call, "denied", said_no(decision), events)
             return
         if decision.effect == "revise":
             call = evolve(decision.subject, id=call.id, tool=call.tool)
@@ -367,20 +300,21 @@ class Turn:
 
     async def _run_all(self, ready: list[_Ready]) -> None:
         """Calls that may run beside each other do; the others run alone, in the order of the answer."""
-        together: list[_Ready] = []
+        batches: list[list[_Ready]] = []
         for one in ready:
-            if one[1].spec.parallel:
-                together.append(one)
-                continue
-            await self._run_together(together)
-            together = []
-            await self._run_one(one)
-        await self._run_together(together)
+            if batches and one[1].spec.parallel and batches[-1][0][1].spec.parallel:
+                batches[-1].append(one)
+            else:
+                batches.append([one])
+        for step, batch in enumerate(batches):
+            if self._order.joining is not None and await self._steer(list(chain.from_iterable(batches[step:]))):
+                return
+            await self._run_together(batch)
 
     async def _run_together(self, batch: list[_Ready]) -> None:
         if len(batch) == 1:
             await self._run_one(batch[0])
-        elif batch:
+        else:
             try:
                 async with trio.open_nursery() as nursery:
                     for one in batch:
@@ -397,7 +331,7 @@ class Turn:
             self._principal,
             engine.recall,
             engine.clock,
-            (lambda detail: self._show(call, "running", detail)) if self._order.progress is not None else None,
+            partial(self._moved, call),
         )
         started = trio.current_time()
         result, full = await engine.tools.run(entry, call, context)
@@ -407,10 +341,10 @@ class Turn:
         await self._append(self._returned(result, full, trio.current_time() - started))
 
     async def _review_result(self, result: ToolResult, full: str, entry: ToolEntry) -> tuple[ToolResult, str]:
-        decision = await self._engine.policy.decide(self._review("tool_result", result, entry))
+        decision = await self._decide("tool_result", result, entry)
         self._note_decision(decision, result.call, "tool_result")
         if not decision.passes:
-            return evolve(result, parts=(Text(_said_no(decision), HOST),), error="denied", cut=0), ""
+            return evolve(result, parts=(Text(said_no(decision), HOST),), error="denied", cut=0), ""
         if decision.effect == "revise":
             return evolve(decision.subject, call=result.call, tool=result.tool), ""
         return result, full
@@ -420,35 +354,14 @@ class Turn:
 
     # -- small things
 
-    def _now(self) -> float:
-        return self._engine.clock()
-
     def _show(self, call: ToolCall, status: Any, detail: str, evidence: Mapping[str, Any] | None = None) -> None:
         if self._order.progress is not None:
             told = Progress(call.id, call.tool, status, detail[:_DETAIL], call.arguments, evidence or {})
             self._order.progress(told)
 
-    def _review(self, boundary: Any, subject: Any, entry: ToolEntry | None = None) -> Review:
-        tool = entry.spec if entry is not None else None
-        return Review(boundary, subject, self._session.state.id, self._agent.name, self._principal, self._address, tool)
-
-    def _decided(self, decision: Decision, subject: str, boundary: Any) -> ev.Decided:
-        verdict = decision.verdict
-        return ev.Decided(
-            turn=self.id,
-            boundary=boundary,
-            subject=subject,
-            effect=decision.effect,
-            rule=verdict.rule,
-            layer=verdict.layer,
-            policy=verdict.policy,
-            reason=verdict.reason,
-            at=self._now(),
-        )
-
-    def _note_decision(self, decision: Decision, subject: str, boundary: Any) -> None:
-        if decision.effect != "allow":
-            self._session.note(self._decided(decision, subject, boundary))
+    def _moved(self, call: ToolCall, detail: str) -> None:
+        self._running.moves += 1
+        self._show(call, "running", detail)
 
     def _check_limits(self) -> None:
         turn, limits = self._session.state.turn, self._engine.limits
@@ -469,44 +382,8 @@ class Turn:
             raise TurnFailed(text, session=self._session.state.id, turn=self.id, reason="arguments")
 
 
-class _Gate:
-    """Lets the policies review each request to a model, and tells them what it used."""
-
-    def __init__(self, policy: PolicyEngine, blank: Review, note: Callable[[Decision, str, Any], None]) -> None:
-        """`blank`: a review of the turn, with any subject."""
-        self._policy, self._blank, self._note = policy, blank, note
-        self._passed: Review | None = None
-
-    async def admit(self, request: ModelRequest, provider: str, info: ModelInfo | None) -> ModelRequest:
-        if self._passed is not None:  # one request is one crossing, with an id of its own
-            request = evolve(request, id=new_id())
-        review = evolve(self._blank, subject=request, provider=provider, model=info)
-        decision = await self._policy.decide(review)
-        self._note(decision, request.id, "model_request")
-        if not decision.passes:
-            raise TurnFailed(_said_no(decision), session=review.session, reason="policy")
-        if decision.effect == "revise":
-            request = evolve(decision.subject, id=request.id)
-        self._passed = evolve(review, subject=request)
-        return request
-
-    async def settle(self, usage: Usage | None) -> None:
-        assert self._passed is not None, "only what was admitted is settled"
-        await self._policy.settle(self._passed, usage)
-
-
 _CALLS = 128
 """Calls of one answer that are made. No task asks for more; a model that loops does."""
 _DETAIL = 200
 """Characters of a tool's progress or result that are shown while a turn runs."""
-
-
-def _said_no(decision: Decision) -> str:
-    verdict = decision.verdict
-    if decision.effect == "ask":
-        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
-    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
-        return f"Denied: {verdict.reason or verdict.rule}."
-    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
-        f" {verdict.reason}" if verdict.reason else ""
-    )
+_CANCELLED = {"cancelled": "The turn was cancelled.", "interrupted": "A newer message interrupted this answer."}

@@ -21,6 +21,7 @@ __all__ = [
     "Finding",
     "Inbound",
     "Isolation",
+    "Mode",
     "ModelAnswer",
     "ModelInfo",
     "ModelRequest",
@@ -41,6 +42,8 @@ Effect = Literal["read", "idempotent", "once"]
 Isolation = Literal["host", "process", "container", "kernel"]
 """Where code runs, from weakest to strongest."""
 WorkClass = Literal["interactive", "background", "subagent"]
+Mode = Literal["follow-up", "steer", "collect", "interrupt"]
+"""What a message does that arrives while others of its conversation wait or are answered. Since: 1.1."""
 Boundary = Literal["message_in", "model_request", "tool_call", "tool_result", "message_out"]
 
 
@@ -126,6 +129,8 @@ class Inbound:
     reply_to: str = ""
     """The platform's id of the message that this one answers."""
     work_class: WorkClass = "interactive"
+    priority: int = 0
+    """Among the sessions of its class that wait for a place the higher goes first. Since: 1.1."""
 
 
 @frozen

@@ -1,7 +1,30 @@
 """The configuration: frozen data, and the file it is read from."""
 
-from fairlead._config import Agent, Binding, Config, LaneLimits, Limits, ModelRef, PluginConfig
+from fairlead._config import (
+    Agent,
+    Binding,
+    Compaction,
+    Config,
+    LaneLimits,
+    Limits,
+    ModelRef,
+    PluginConfig,
+    SessionLimits,
+)
 from fairlead._config_file import find, load
 from fairlead._defaults import default
 
-__all__ = ["Agent", "Binding", "Config", "LaneLimits", "Limits", "ModelRef", "PluginConfig", "default", "find", "load"]
+__all__ = [
+    "Agent",
+    "Binding",
+    "Compaction",
+    "Config",
+    "LaneLimits",
+    "Limits",
+    "ModelRef",
+    "PluginConfig",
+    "SessionLimits",
+    "default",
+    "find",
+    "load",
+]

@@ -270,10 +270,12 @@ class TurnRefused(TurnError):
 
 @define(eq=False, slots=False)
 class TurnFailed(TurnError):
-    """No model answered, or a limit on steps, tokens or time was reached."""
+    """No model answered, a limit on steps, tokens or time was reached, or nothing went on."""
 
     reason: str = field(default="", kw_only=True)
-    """One word for programs: ``provider``, ``steps``, ``tokens``, ``time``, ``arguments``, ``policy``."""
+    """One word for programs: ``provider``, ``steps``, ``tokens``, ``time``, ``arguments``, ``policy``, ``stalled``."""
+    rule: str = field(default="", kw_only=True)
+    """For ``policy``: the layer and the rule that denied the request to the model: ``app:budget daily``."""
 
 
 class TurnCancelled(TurnError):

@@ -1,8 +1,11 @@
 """The events of a session, as observers and journals see them."""
 
 from fairlead._events import (
+    AnswerDeferred,
     AnswerDelivered,
     AnswerSending,
+    Compacted,
+    CompactionUndone,
     Corrected,
     Decided,
     DraftShown,
@@ -19,11 +22,15 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 
 __all__ = [
+    "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "Compacted",
+    "CompactionUndone",
     "Corrected",
     "Decided",
     "DraftShown",
@@ -40,4 +47,5 @@ __all__ = [
     "ToolReturned",
     "TurnEnded",
     "TurnStarted",
+    "TurnSteered",
 ]

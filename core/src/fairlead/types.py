@@ -4,13 +4,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 from fairlead._message import Part
-from fairlead._work import Boundary, Effect, Emit, Isolation, Progress, WorkClass
+from fairlead._work import Boundary, Effect, Emit, Isolation, Mode, Progress, WorkClass
 
 if TYPE_CHECKING:
     from fairlead._policy import Explanation
     from fairlead._store import SessionStore
 
-__all__ = ["Boundary", "Effect", "Emit", "Explanation", "Isolation", "Part", "Progress", "SessionStore", "WorkClass"]
+__all__ = [
+    "Boundary",
+    "Effect",
+    "Emit",
+    "Explanation",
+    "Isolation",
+    "Mode",
+    "Part",
+    "Progress",
+    "SessionStore",
+    "WorkClass",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,7 @@ import pytest
 from fairlead.errors import JournalUnavailable
 from fairlead_sqlite._schema import STEPS
 
+from .failing_disk import failing_disk
 from .opened import OpenMemory, file_of, grouped, opened, said, started, texts
 
 
@@ -78,6 +79,43 @@ async def test_failing_disk_acknowledges_nothing_false(tmp_path: Path) -> None:
         assert version + 1 == await memory.journal.append("s", version, [said()], pending=False)
     async with opened(tmp_path) as memory:
         assert version + 1 == len(await memory.journal.read("s"))
+
+
+async def test_nothing_is_acknowledged_on_a_file_whose_fsync_failed(tmp_path: Path) -> None:
+    """The log is opened anew, brought into the main file and cut off, before anything is written behind it."""
+    with failing_disk() as disk:
+        async with opened(tmp_path) as memory:
+            await memory.journal.append("s", 0, [said("first")], pending=True)
+            disk.syncs_fail_of = "-wal"
+            with pytest.raises(JournalUnavailable, match="disk that failed"):
+                await memory.journal.append("s", 1, [said("lost")], pending=True)
+            with pytest.raises(JournalUnavailable):  # the main file cannot take the log while that does not work
+                await memory.journal.append("s", 1, [said("lost too")], pending=True)
+            with pytest.raises(JournalUnavailable):
+                await memory.journal.probe()
+            disk.syncs_fail_of = ""
+            start = len(disk.done)
+            await memory.journal.probe()
+            assert 2 == await memory.journal.append("s", 1, [said("second")], pending=True)
+            acts = disk.acts(start)
+            brought = acts.index(("fairlead.db", "sync"))
+            cut = acts.index(("fairlead.db-wal", "truncate"))
+            written = acts.index(("fairlead.db-wal", "write"))
+            assert brought < cut < written
+            assert not disk.used_after_a_failure
+            assert ["first", "second"] == await texts(memory.journal, "s")
+
+
+async def test_failing_main_file_loses_nothing(tmp_path: Path) -> None:
+    """It only takes what the log has already; while it fails, nothing more is acknowledged."""
+    with failing_disk() as disk:
+        async with opened(tmp_path) as memory:
+            disk.syncs_fail_of = ".db"
+            await memory.journal.append("s", 0, [said()], pending=True)
+            version = await append_until_it_fails(memory)
+            disk.syncs_fail_of = ""
+            assert version + 1 == await memory.journal.append("s", version, [said()], pending=True)
+            assert version + 1 == len(await memory.journal.read("s"))
 
 
 async def test_file_held_by_another_process_is_waited_for(tmp_path: Path) -> None:

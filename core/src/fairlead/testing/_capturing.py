@@ -47,6 +47,7 @@ class CapturingChannel(Channel):
         account: str = "",
         reply_to: str = "",
         work_class: WorkClass = "interactive",
+        priority: int = 0,
     ) -> Receipt:
         """Say something, as soon as the channel runs.
 
@@ -63,6 +64,7 @@ class CapturingChannel(Channel):
                 new_id() if external_id is None else external_id,
                 reply_to,
                 work_class,
+                priority,
             )
         )
         self.receipts.append(receipt)

@@ -24,6 +24,7 @@ from fairlead._events import (
     ToolReturned,
     TurnEnded,
     TurnStarted,
+    TurnSteered,
 )
 from fairlead._message import Address, Data, File, Image, Message, Origin, Principal, Text, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
@@ -101,6 +102,7 @@ def every_event() -> Sequence[Event]:
         SessionStarted(at=1.25, agent="main", address=address, owner=HER),
         SessionForked(at=2.0, parent="another", parent_version=7),
         accepted("key of each kind"),
+        TurnSteered(turn="t", messages=("o",), revised=(Message("user", (Text("revised"),)),)),
         TurnStarted(turn="t", messages=("m", "n"), revised=(Message("user", (Text("revised"),)),)),
         ModelFailed(turn="t", provider="p", model="m", error="Overloaded", detail="busy", partial="half"),
         ModelAnswered(turn="t", message=said, provider="p", model="m", usage=Usage(10, 5, 3, 0.25), finish="tools"),

@@ -11,6 +11,7 @@ import trio
 import fairlead
 from fairlead import Observer
 from fairlead import events as ev
+from fairlead_cli._archive import prune_daily
 from fairlead_cli._failures import Refused
 from fairlead_cli._options import config_options, example, json_option, load
 from fairlead_cli._screen import Screen
@@ -73,6 +74,7 @@ async def _serve(config: Config, screen: Screen, as_json: bool) -> int:  # noqa:
     forced: list[int] = []
     async with fairlead.open(config, observers=[announcer]) as app, trio.open_nursery() as nursery:
         _require_channel(app)
+        nursery.start_soon(prune_daily, app, announcer.say)
         await nursery.start(_obey_signals, app, announcer, nursery.cancel_scope, forced)
         await app.serve()
         announcer.say("fairlead", "stopped")

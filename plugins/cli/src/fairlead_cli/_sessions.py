@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
-from fairlead.errors import FairleadError, SessionNotFound
+from fairlead.errors import SessionNotFound
 from fairlead.wire import unstructure
 from fairlead_cli._audit import ENDS, Account, audit
 from fairlead_cli._failures import Refused
-from fairlead_cli._operations import operations
-from fairlead_cli._options import config_options, example, json_option, keep, load, with_app
+from fairlead_cli._options import config_options, example, json_option, load
 from fairlead_cli._screen import Screen
+from fairlead_cli._sessions_context import compact, text, undo
+from fairlead_cli._sessions_keeping import archive, prune, restore
+from fairlead_cli._sessions_opened import erase_session, with_journal
 from fairlead_cli._tables import moment, table
 from fairlead_cli._text import escape
 from fairlead_cli._transcript import print_transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from fairlead import App
-    from fairlead.config import Config
 
 __all__ = ["command"]
 
 _ALL = 10**9
-_SEARCHED = 1000
-"""Sessions, last used first, among which one with a similar name is looked for."""
 
 
 @click.group("sessions", epilog=example("fairlead sessions list"), no_args_is_help=True)
 def command() -> None:
-    """List, show, fork, roll back, export and erase sessions."""
+    """List, show, compact, fork, roll back, export, archive and erase sessions."""
 
 
-def _with_journal(config_file: str | None, profile: str | None, action: Callable[[App], Awaitable[Any]]) -> Any:
-    """Do something with the journal; nothing but the memory is opened for it."""
-    config = attrs.evolve(keep(load(config_file, profile), "memories"), models={})
-
-    async def act(app: App) -> Any:
-        try:
-            return await action(app)
-        except SessionNotFound as error:
-            known = [info.id for info in await app.sessions.list(limit=_SEARCHED)]
-            near = [name for name in known if name.endswith(f"/{error.session}")]
-            if near := near or difflib.get_close_matches(error.session, known, n=1):
-                raise attrs.evolve(error, problem=f"{error.problem}; did you mean {near[0]!r}?") from None
-            raise
-
-    return with_app(config, act)
+for _each in (compact, undo, text, archive, restore, prune):
+    command.add_command(_each)
 
 
 @command.command("list", epilog=example("fairlead sessions list --limit 10"))
@@ -63,7 +46,7 @@ def _with_journal(config_file: str | None, profile: str | None, action: Callable
 @json_option
 def list_(owner: str | None, limit: int, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """The sessions, last used first."""
-    found = _with_journal(config_file, profile, lambda app: app.sessions.list(owner, limit))
+    found = with_journal(config_file, profile, lambda app: app.sessions.list(owner, limit))
     screen = Screen()
     if as_json:
         screen.json([attrs.asdict(info) for info in found])
@@ -95,7 +78,7 @@ def audit_(ctx: click.Context, config_file: str | None, profile: str | None, *, 
             total += audit(info.id, await app.sessions.records(info.id))
         return total
 
-    found = _with_journal(config_file, profile, count)
+    found = with_journal(config_file, profile, count)
     screen = Screen()
     if as_json:
         screen.json({"ok": not found.faults, **attrs.asdict(found)})
@@ -122,7 +105,7 @@ def _print_account(screen: Screen, found: Account) -> None:
 @json_option
 def show(session: str, config_file: str | None, profile: str | None, *, events: bool, as_json: bool) -> None:
     """The conversation of SESSION with its versions."""
-    records = _with_journal(config_file, profile, lambda app: app.sessions.records(session))
+    records = with_journal(config_file, profile, lambda app: app.sessions.records(session))
     screen = Screen()
     if events or as_json:
         raw = [{"version": r.version, "kind": r.event.kind, **unstructure(r.event)} for r in records]
@@ -142,7 +125,7 @@ def show(session: str, config_file: str | None, profile: str | None, *, events: 
 @json_option
 def fork(session: str, at: int | None, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """Begin a new session as a copy of SESSION; prints its name."""
-    made = _with_journal(config_file, profile, lambda app: app.sessions.fork(session, at))
+    made = with_journal(config_file, profile, lambda app: app.sessions.fork(session, at))
     screen = Screen()
     if as_json:
         screen.json({"session": made, "parent": session, "at": at})
@@ -160,7 +143,7 @@ def rollback(session: str, to_version: int, config_file: str | None, profile: st
 
     What lies between stays in the journal, and is shown with a ``~``.
     """
-    version = _with_journal(config_file, profile, lambda app: app.sessions.rollback(session, to_version))
+    version = with_journal(config_file, profile, lambda app: app.sessions.rollback(session, to_version))
     screen = Screen()
     if as_json:
         screen.json({"session": session, "version": version, "to": to_version})
@@ -175,7 +158,7 @@ def rollback(session: str, to_version: int, config_file: str | None, profile: st
 @json_option
 def export(session: str, output: Path | None, config_file: str | None, profile: str | None, *, as_json: bool) -> None:
     """SESSION with all its events as one JSON document."""
-    document = _with_journal(config_file, profile, lambda app: app.sessions.export(session))
+    document = with_journal(config_file, profile, lambda app: app.sessions.export(session))
     screen = Screen()
     if output is not None:
         output.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
@@ -202,7 +185,7 @@ def erase(session: str, config_file: str | None, profile: str | None, *, yes: bo
     """
     screen = Screen()
     if not yes:
-        _with_journal(config_file, profile, lambda app: app.sessions.records(session))
+        with_journal(config_file, profile, lambda app: app.sessions.records(session))
         try:
             sure = click.confirm(f"Erase {session} for good?", err=True)
         except click.Abort:
@@ -212,28 +195,12 @@ def erase(session: str, config_file: str | None, profile: str | None, *, yes: bo
             return
 
     async def action(app: App) -> None:
-        erased = await app.sessions.erase(session)
-        had_files = await _erase_files(load(config_file, profile), session)
-        if not (erased or had_files):
+        if not await erase_session(app, load(config_file, profile), session):
             problem = f"there is no session {session!r}"
             raise SessionNotFound(problem, session=session, next_step="fairlead sessions list")
 
-    _with_journal(config_file, profile, action)
+    with_journal(config_file, profile, action)
     if as_json:
         screen.json({"session": session, "erased": True})
     else:
         screen.line(f"{session} is erased.")
-
-
-async def _erase_files(config: Config, session: str) -> bool:
-    """The files of isolated tools, which may be left from a try that failed. False where there are none."""
-    try:
-        erase_session_files = operations().erase_session_files
-    except Refused:  # nothing is installed that isolates
-        return False
-    try:
-        return bool(await erase_session_files(config, session))
-    except FairleadError as error:
-        problem = f"the words of {session!r} are erased, and its files are not: {error.problem}"
-        again = f"fairlead sessions erase {session} --yes"
-        raise Refused(problem, next_step=f"{error.next_step}; then: {again}" if error.next_step else again) from error

@@ -71,10 +71,16 @@ def _rare(event: Event) -> Iterable[tuple[str, str]]:
             yield f"· {model} failed: {event.error}: {one_line(event.detail, _RESULT_CHARS)}", "yellow"
         case ev.Corrected():
             yield f"· corrected: {one_line(event.message.text, _RESULT_CHARS)}", "yellow"
+        case ev.TurnSteered():
+            yield f"· {len(event.messages)} of them joined the turn", "dim"
         case ev.RolledBack():
             yield f"rolled back to version {event.to_version}", "yellow"
         case ev.TurnEnded():
             yield from _ended(event)
+        case ev.Compacted():
+            yield from _compacted(event)
+        case ev.CompactionUndone():
+            yield "the newest compaction was undone", "yellow"
         case ev.AnswerDelivered(status="ambiguous" | "failed" | "unknown"):
             yield f"· delivery {event.status}: {one_line(event.reason, _RESULT_CHARS)}", "yellow"
 
@@ -90,6 +96,16 @@ def _answered(event: ev.ModelAnswered) -> Iterable[tuple[str, str]]:
         yield from _said(escape(f"{event.provider}/{event.model}"), event.message, "")
     for call in event.message.calls:
         yield f"· {escape(call.tool)}({show_arguments(call.arguments, _RESULT_CHARS)})", "dim"
+
+
+def _compacted(event: ev.Compacted) -> Iterable[tuple[str, str]]:
+    """What the model sees from here on instead of the words above."""
+    yield f"compacted: about {event.tokens_before:,} tokens became {event.tokens_after:,}", "yellow"
+    if event.summary is None:
+        yield f"  older results of tools are shown to the model with {event.cut_chars:,} characters", "dim"
+    else:
+        by = f"{event.provider}/{event.model}" if event.provider else "rule, without a model"
+        yield from _said(f"  summary by {escape(by)}", event.summary, "dim")
 
 
 def _ended(event: ev.TurnEnded) -> Iterable[tuple[str, str]]:

@@ -10,8 +10,9 @@ import apsw
 
 from fairlead import Finding
 from fairlead_sqlite._file import connect, explain
+from fairlead_sqlite._tail import find_tail, kept_tails
 
-__all__ = ["check_disk", "check_file"]
+__all__ = ["check_disk", "check_file", "check_tails"]
 
 LOW_SPACE_BYTES = 200_000_000
 
@@ -49,6 +50,18 @@ def check_disk(path: Path) -> Finding:
         return Finding(subject, ok=False, detail=str(error), next_step=f"ls -la {path.parent}")
     next_step = "" if free >= LOW_SPACE_BYTES else f"df -h {path.parent}"
     return Finding(subject, not next_step, f"{free / 1e6:,.0f} MB free at {str(path.parent)!r}", next_step)
+
+
+def check_tails(path: Path) -> tuple[Finding, ...]:
+    """A finding for each log that was kept because its end was cut; a torn end is no fault, a damaged middle is."""
+    findings = []
+    for copy in kept_tails(path):
+        tail = find_tail(copy.read_bytes())
+        if tail is not None:
+            step = f"rm {copy}" if tail.behind else ""
+            detail = f"{tail.words}; it was kept at {str(copy)!r}"
+            findings.append(Finding(f"sqlite: log of {path.name}", not tail.behind, detail, step))
+    return tuple(findings)
 
 
 def _quick_check(path: Path, seconds: float) -> list[str] | None:

@@ -12,6 +12,7 @@ import apsw
 
 from fairlead.errors import JournalUnavailable
 from fairlead_sqlite._schema import APPLICATION_ID, STEPS
+from fairlead_sqlite._tail import kept_tails
 
 __all__ = ["connect", "copies", "explain", "explained", "open_reading", "open_writing", "transaction", "truncate_wal"]
 
@@ -135,8 +136,8 @@ def upgrade(connection: apsw.Connection, path: Path, steps: Sequence[str]) -> No
 
 
 def copies(path: Path) -> list[Path]:
-    """The copies that upgrades have left."""
-    return sorted(path.parent.glob(f"{path.name}.v*"))
+    """What upgrades have left beside the file, and crashes; whatever is erased must not be in them."""
+    return sorted([*path.parent.glob(f"{path.name}.v*"), *kept_tails(path)])
 
 
 @contextmanager

@@ -62,6 +62,10 @@ class Instance:
         finally:
             os.close(fd)
 
+    def is_alone(self) -> bool:
+        """Whether no other journal is open in the same directory."""
+        return all(self.is_dead(path.stem) for path in self.directory.glob("*.lock"))
+
     def sweep(self) -> None:
         """Remove the files of the dead who have left no work."""
         for path in self.directory.glob("*.lock"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ EVENTS_A_ROW = 64
 """Of an append that brings more, as a fork does; they are encoded before other tasks get their turn."""
 BYTES_A_ROW = 100_000
 """Of an append that brings more, unless one event is larger."""
+ROOM_BYTES = 1_000_000
+"""Free space without which a disk that was full still counts as full."""
 CHARS_AT_ONCE = 100_000
 """JSON that is decoded before other tasks get their turn: about 1 ms."""
 
@@ -113,6 +116,10 @@ class SqliteJournal(Journal):
     async def claim(self) -> Sequence[str]:
         return await self._writer.do(lambda connection: _claim(connection, self._instance))
 
+    async def probe(self) -> None:
+        """A write of one page, where there is space for some of what comes next."""
+        await self._writer.do(lambda connection: _probe(connection, self._path))
+
     async def hold(self, session: str) -> None:
         """One that another process has is asked for again, a hundred times a second at first and then ten times."""
         pause = 0.01
@@ -160,6 +167,12 @@ def _encoded(events: Sequence[Event], keys: dict[bytes, str], hashes: list[bytes
 def key_hash(key: str) -> bytes:
     """What is kept of a key, also after its session is erased."""
     return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
+def _probe(connection: apsw.Connection, path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < ROOM_BYTES:
+        raise apsw.FullError(f"less than {ROOM_BYTES:,} bytes are free")
+    connection.pragma("user_version", connection.pragma("user_version"))  # written, though it is the same
 
 
 def _no_work(_: apsw.Connection) -> int:

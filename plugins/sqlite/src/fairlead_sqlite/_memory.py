@@ -44,6 +44,7 @@ class SqliteMemory(Memory):
         from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
         from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
+        from fairlead_sqlite._tail import keep_tail  # noqa: PLC0415  # the same
         from fairlead_sqlite._writing import Writer  # noqa: PLC0415  # the same
 
         writer = Writer(self.path, self._busy_seconds)
@@ -52,6 +53,8 @@ class SqliteMemory(Memory):
         self._instance = instance = Instance(self.path.parent / "instances")
         self._holds = holds = Holds(self.path.with_name(f"{self.path.name}-work"))
         try:
+            if instance.is_alone() and (told := await trio.to_thread.run_sync(keep_tail, self.path)):
+                self.notices = (told,)
             await writer.start()
             await reader.start()
             self._glance = glance = await reader.do(lambda _: Glance(self.path))
@@ -77,10 +80,10 @@ class SqliteMemory(Memory):
             await trio.to_thread.run_sync(self._instance.leave)
 
     async def check(self) -> Sequence[Finding]:
-        """The file and its size, a bounded check of its pages, and the space on its disk."""
-        from fairlead_sqlite._check import check_disk, check_file  # noqa: PLC0415  # as in `open`
+        """The file and its size, a bounded check of its pages, the space on its disk, and logs that broke off."""
+        from fairlead_sqlite._check import check_disk, check_file, check_tails  # noqa: PLC0415  # as in `open`
 
         def look() -> tuple[Finding, ...]:
-            return check_file(self.path, CHECK_SECONDS), check_disk(self.path)
+            return check_file(self.path, CHECK_SECONDS), check_disk(self.path), *check_tails(self.path)
 
         return await trio.to_thread.run_sync(look, abandon_on_cancel=True)

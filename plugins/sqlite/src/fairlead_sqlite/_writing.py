@@ -7,18 +7,20 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 from attrs import define, field
 
 from fairlead.errors import DuplicateKey, VersionConflict
 from fairlead_sqlite._clerk import Clerk, Request
-from fairlead_sqlite._file import open_writing, transaction
+from fairlead_sqlite._file import explained, open_writing, transaction
 from fairlead_sqlite._log import Log
 from fairlead_sqlite._schema import ROW_WIDTH
 
 __all__ = ["Append", "Writer"]
 
+T = TypeVar("T")
 Row = tuple[object, ...]
 MOST_ROWS = 256
 """Of one statement: its text (4.6 kB) fits apsw's cache of statements, its parameters SQLite's limit of 32,766."""
@@ -49,6 +51,8 @@ class Writer(Clerk):
         """In seconds: an append that takes less is a quick one."""
         self._quick = QUICK_APPENDS
         self._untidy = False
+        self._doubtful = False
+        """The disk failed, and what the log has in the cache need not be on it."""
         super().__init__(path, busy_seconds, self._open)
 
     async def append(self, append: Append) -> None:
@@ -64,8 +68,30 @@ class Writer(Clerk):
 
     def _open(self, path: Path, busy_seconds: float) -> apsw.Connection:
         connection = open_writing(path, busy_seconds)
-        self._log.watch(connection)
+        try:
+            self._log.watch(connection)
+            if self._doubtful:
+                self._renew(connection)
+        except BaseException:
+            connection.close(True)
+            raise
         return connection
+
+    def _renew(self, connection: apsw.Connection) -> None:
+        """Bring the log into the main file, wait for the disk, and cut the log off; nothing is acknowledged before.
+
+        A failed fsync leaves pages in the cache that count as written and are on no disk: the next fsync says that all
+        is well (https://lwn.net/Articles/752063/, https://www.sqlite.org/draft/wal.html). So no frame that was written
+        before is relied on again. What was acknowledged stands in frames whose own fsync went well; their pages are
+        written anew, to another file, and waited for.
+        """
+        with explained(self._path, self._busy_seconds):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._doubtful = False
+
+    def fail(self, requests: Sequence[Request[T]], error: Exception) -> None:
+        self._doubtful = self._doubtful or isinstance(error, apsw.IOError)
+        super().fail(requests, error)
 
     def work_off(self, batch: Sequence[Request[object]]) -> None:
         first = batch[0] if len(batch) == 1 else None

@@ -16,14 +16,17 @@ from fairlead import (
     Delta,
     Draft,
     Message,
+    ModelInfo,
     ModelRequest,
     Outbound,
+    Policy,
     Principal,
     Review,
     Text,
     ToolCall,
     ToolResult,
     ToolSpec,
+    Usage,
 )
 from fairlead.events import Record
 from fairlead.memory import Note
@@ -57,7 +60,8 @@ def facts_of(kind: str, worker: Any) -> dict[str, Any]:
         return {"specs": [unstructure(spec) for spec in worker.specs()]}
     if kind == "policies":
         asked = getattr(worker, "boundaries", None)
-        return {"boundaries": sorted(asked)} if isinstance(asked, frozenset | set) else {}
+        settles = type(worker).settle is not Policy.settle
+        return {"settles": settles} | ({"boundaries": sorted(asked)} if isinstance(asked, frozenset | set) else {})
     if kind == "providers":
         return {"credentials": list(worker.credentials)}
     if kind == "memories":
@@ -169,14 +173,19 @@ class _Recall(_Served):
 
 class _Policy(_Served):
     async def review(self, args: dict[str, Any], call: Call) -> Any:
-        raw = args["review"]
-        subject: Any = structure(raw["subject"], _SUBJECTS[raw["boundary"]])
-        who: dict[str, Any] = {
-            name: structure(raw[name], cls) for name, cls in _WHO.items() if raw.get(name) is not None
-        }
-        texts = {name: raw[name] for name in ("session", "agent") if name in raw}
-        verdicts = await self.worker.review(Review(raw["boundary"], subject, **texts, **who))
+        verdicts = await self.worker.review(_review(args["review"]))
         return [unstructure(verdict) for verdict in verdicts]
+
+    async def settle(self, args: dict[str, Any], call: Call) -> None:
+        usage = structure(args["usage"], Usage) if args["usage"] is not None else None
+        await self.worker.settle(_review(args["review"]), usage)
+
+
+def _review(raw: dict[str, Any]) -> Review:
+    subject: Any = structure(raw["subject"], _SUBJECTS[raw["boundary"]])
+    who: dict[str, Any] = {name: structure(raw[name], cls) for name, cls in _WHO.items() if raw.get(name) is not None}
+    texts = {name: raw[name] for name in ("session", "agent", "provider") if name in raw}
+    return Review(raw["boundary"], subject, **texts, **who)
 
 
 class _Observer(_Served):
@@ -184,7 +193,7 @@ class _Observer(_Served):
         await self.worker.observe(Record(args["session"], args["version"], decode_event(args["event"])))
 
 
-_WHO: Mapping[str, Any] = {"principal": Principal, "address": Address, "tool": ToolSpec}
+_WHO: Mapping[str, Any] = {"principal": Principal, "address": Address, "tool": ToolSpec, "model": ModelInfo}
 _SERVED: Mapping[str, tuple[str, type[_Served]]] = {
     "channel": ("channels", _Channel),
     "provider": ("providers", _Provider),

@@ -32,6 +32,7 @@ class Facts:
     specs: tuple[ToolSpec, ...] | None = None
     boundaries: frozenset[Boundary] | None = None
     credentials: tuple[str, ...] | None = None
+    settles: bool = False
     journal: bool = False
     recall: bool = False
 
@@ -213,7 +214,7 @@ def _facts(kind: str, raw: Any) -> Facts:
         if type(asked) is not list or not all(type(each) is str and each in _BOUNDARIES for each in asked):
             problem = f"the plugin gave {str(asked)[:200]!r} as boundaries, expected some of {sorted(_BOUNDARIES)}"
             raise SchemaError(problem, schema="boundary", next_step="tell the plugin's authors")
-        facts.boundaries = frozenset(asked)
+        facts.boundaries, facts.settles = frozenset(asked), raw.get("settles") is True
     elif kind == "providers" and "credentials" in raw:
         named = raw["credentials"]
         if type(named) is not list or not 0 < len(named) <= _MAX_CREDENTIALS or not all(type(n) is str for n in named):

@@ -30,6 +30,7 @@ from fairlead import (
     ToolContext,
     ToolResult,
     ToolSpec,
+    Usage,
     Verdict,
 )
 from fairlead.errors import BrokenStream, ProviderError, SchemaError
@@ -241,10 +242,13 @@ class RemoteMemory(_Remote, Memory):
 class RemotePolicy(_Remote, Policy):
     """A policy that runs elsewhere. The core counts one that is late, or gone, as a denial."""
 
+    _settles = False
+
     def take(self, facts: Facts) -> None:
-        """`boundaries`."""
+        """`boundaries`, and whether it keeps an account."""
         if facts.boundaries is not None:
             self.boundaries = facts.boundaries
+        self._settles = facts.settles
 
     async def review(self, review: Review) -> Sequence[Verdict]:
         """As the contract says. Whatever name a verdict has, it counts as this policy's."""
@@ -253,13 +257,19 @@ class RemotePolicy(_Remote, Policy):
             raise SchemaError(f"the plugin gave no list of at most {_MAX_VERDICTS} verdicts", schema="boundary")
         return [_verdict(raw, review) for raw in found]
 
+    async def settle(self, review: Review, usage: Usage | None) -> None:
+        """As the contract says; one that keeps no account is not told."""
+        if self._settles:
+            told = None if usage is None else unstructure(usage)
+            await self._far.call("policy.settle", {"review": _review(review), "usage": told})
+
 
 def _review(review: Review) -> dict[str, Any]:
     made: dict[str, Any] = {"boundary": review.boundary, "subject": unstructure(review.subject)}
-    for name in ("session", "agent"):
+    for name in ("session", "agent", "provider"):
         if getattr(review, name):
             made[name] = getattr(review, name)
-    for name in ("principal", "address", "tool"):
+    for name in ("principal", "address", "tool", "model"):
         if getattr(review, name) is not None:
             made[name] = unstructure(getattr(review, name))
     return made
