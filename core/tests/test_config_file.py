@@ -442,5 +442,7 @@ def test_who_may_talk_is_asked_also_where_a_file_has_rules_of_its_own(write: Wri
     assert ["rules", "contacts"] == names(config.load(write(rules), environ={"MY_KEY": KEY}), "policies")
     contacts = TEN_LINES + '\n[policies.contacts]\nmode = "allow"\n'
     assert ["contacts", "rules"] == names(config.load(write(contacts), environ={"MY_KEY": KEY}), "policies")
+    budgets = TEN_LINES + "\n[policies.budgets.limits.monthly]\ndollars = 20\n"
+    assert ["budgets", "rules", "contacts"] == names(config.load(write(budgets), environ={"MY_KEY": KEY}), "policies")
     off = rules + "\n[policies.contacts]\nenabled = false\n"
     assert ["rules"] == names(config.load(write(off), environ={"MY_KEY": KEY}), "policies")

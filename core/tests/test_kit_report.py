@@ -33,14 +33,18 @@ def test_of_something_else():
 """
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(params=[(), ("-n", "2", "--dist", "loadgroup")], ids=["in one process", "in two"])
+def ran(tmp_path: Path, request: pytest.FixtureRequest) -> subprocess.CompletedProcess[str]:
     """A run of pytest over an author's tests, with the plugin as it is here."""
-    (tmp_path / "test_acme.py").write_text(TESTS)
+    return run(tmp_path, *request.param, "--fairlead-report", "report.json")
+
+
+def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (directory / "test_acme.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "no:fairlead", "-p", "fairlead.testing._pytest"]
     checks = "names_are or not_repeated or of_the_author or finish_says_stop or something_else"
-    more = ["-v", "-rs", "-k", checks, "-p", "no:cacheprovider", "--fairlead-report", "report.json"]
-    return subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False)
+    more = ["-v", "-rs", "-k", checks, "-p", "no:cacheprovider", *options]
+    return subprocess.run([*command, *more], cwd=directory, capture_output=True, text=True, check=False)
 
 
 def kept(ran: subprocess.CompletedProcess[str], tmp_path: Path) -> list[dict[str, Any]]:
@@ -84,6 +88,12 @@ def test_run_ends_with_a_line_for_each_class(ran: subprocess.CompletedProcess[st
     assert "1 skipped" in ran.stdout
     assert "1 does not apply" in ran.stdout
     assert "another reason" in ran.stdout
+
+
+def test_processes_that_share_the_tests_need_not_be_asked_for_a_report(tmp_path: Path) -> None:
+    """Where no file is wanted, the lines at the end and the counts are the same."""
+    last = run(tmp_path, "-n", "2").stdout.splitlines()[-1]
+    assert "1 failed, 2 passed, 1 skipped, 1 does not apply" in last
 
 
 def test_run_without_a_kit_is_as_before(tmp_path: Path) -> None:

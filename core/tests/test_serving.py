@@ -397,3 +397,20 @@ async def test_notice_of_a_worker_that_opens_reaches_the_observers() -> None:
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert ["is reached at tcp://127.0.0.1:7777", "listening"] == seen
+
+
+async def test_observers_see_in_the_end_what_waits_for_them(autojump_clock: trio.testing.MockClock) -> None:
+    """For a second: one that hangs does not hold the app."""
+
+    class Slow(RecordingObserver):
+        async def observe(self, record: events.Record) -> None:
+            await trio.sleep(0.1 if self.name == "slow" else 99)
+            await super().observe(record)
+
+    slow, stuck = Slow("slow"), Slow("stuck")
+    async with fairlead.open(providers=[ScriptedProvider(["x"])], observers=[slow, stuck]) as app:
+        await app.ask("hi", session="s")
+        began = trio.current_time()
+    assert events.TurnEnded in {type(record.event) for record in slow.records}
+    assert 1.0 == pytest.approx(trio.current_time() - began)
+    assert [] == stuck.records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ GVISOR = {
 """Debian's, on ptrace: KVM is not everywhere."""
 REMAP_FIRST = 700_000
 START_SECONDS = 30
+LOCK = Path(tempfile.gettempdir()) / "fairlead-tests-own-engine"
+"""Held while one runs: they share their namespaces in containerd and their ranges of users."""
 
 
 def _require(*programs: str) -> None:
@@ -55,13 +58,21 @@ async def own_engine(
     with tempfile.TemporaryDirectory(prefix="dockerd-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         await trio.Path(name).chmod(0o711)  # for an engine that is another user in there
-        async with engine(root) as machine, _daemon(directory, root, settings, remap=remap) as host:
+        async with _alone(), engine(root) as machine, _daemon(directory, root, settings, remap=remap) as host:
             image = await has_image(machine)
             async with open_engine(
                 project="tests", roots=[root, *(more.resolve() for more in roots)], host=host
             ) as opened:
                 await trio.to_thread.run_sync(_copy, machine, opened, image.id)
                 yield opened
+
+
+@contextlib.asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """Wait until no other process of tests has an engine of its own."""
+    with LOCK.open("w") as lock:
+        await trio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
 
 
 def _copy(source: Engine, target: Engine, image: str) -> None:

@@ -225,6 +225,21 @@ async def test_value_never_comes_back(certificate: Certificate, tmp_path: Path, 
         nothing_shown(answer, world.decisions)
 
 
+async def test_connection_from_before_is_closed_where_the_next_request_is_refused(
+    certificate: Certificate, tmp_path: Path
+) -> None:
+    """It waited for another request; nobody will ask for it any more."""
+    handle, secrets = secret()
+    async with opened_world(tmp_path, certificate, secrets=secrets) as world:
+        requests = [f"GET /https/{API}/ HTTP/1.1\r\nHost: x\r\n\r\n"]
+        requests.append(f"GET /https/{OTHER}/{handle} HTTP/1.1\r\nHost: x\r\n\r\n")
+        found = await world.send("".join(requests).encode())
+        assert (1, 1) == (found.count(b"200 OK"), found.count(b"403 "))
+        with trio.fail_after(5):
+            while not world.server.closed:  # noqa: ASYNC110  # the server is beside it
+                await trio.sleep(0.01)  # real time: of sockets
+
+
 async def test_value_kept_by_one_request_is_not_read_by_another(certificate: Certificate, tmp_path: Path) -> None:
     """Answers of every request are looked at, also of other hosts."""
     handle, secrets = secret()

@@ -192,7 +192,7 @@ async def test_granted_address_is_taken_as_named_and_no_name_for_it(certificate:
         records(client_hello(server_name("evil.org")), [4, 1]),
         b"\x16\x03\x01\x40\x00" + bytes(100),
     ],
-    ids=lambda data: ascii(data[:12]),
+    ids=lambda data: ascii(data[:11]),  # what follows of a hello is random, and workers must find the same names
 )
 async def test_other_bytes_than_tls_for_the_host_are_refused(
     certificate: Certificate, tmp_path: Path, data: bytes

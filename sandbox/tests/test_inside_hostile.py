@@ -38,7 +38,7 @@ found = {'pids': len(names), 'tmp': os.listdir('/tmp'), 'shm': os.listdir('/dev/
 return json.dumps(found)
 """
 CLEAN = {
-    "pids": 3,
+    "pids": 4,
     "tmp": [],
     "shm": [],
     "ids": [IDENTITIES.call] * 3,
@@ -290,7 +290,7 @@ PROTOCOL += [
     ),
     Probe(
         "forged after the end",
-        frame(FORGED) + "if os.fork() == 0:\n __import__('time').sleep(0.02)\n send()\nos._exit(5)",
+        frame(FORGED) + "if os.fork() == 0:\n __import__('time').sleep(0.1)\n send()\nos._exit(5)",
         SandboxError,
     ),
     Probe(
@@ -322,9 +322,8 @@ TRY = (
     " try: act()\n"
     " except (OSError, ValueError): return 'refused'\n"
     " return 'DONE'\n"
-    "zygote = [int(n) for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid())][0]\n"
-    "parent = os.getppid()\n"
-    "assert zygote == parent\n"
+    "seed, zygote = sorted(int(n) for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid()))\n"
+    "assert zygote == os.getppid()\n"
     "libc = __import__('ctypes').CDLL(None, use_errno=True)\n"
 )
 
@@ -340,6 +339,11 @@ def failing(call: str) -> str:
 NEIGHBOURS = [
     refused("kills the zygote", "os.kill(zygote, 9)"),
     refused("stops the zygote", "os.kill(zygote, 19)"),
+    refused("kills the seed", "os.kill(seed, 9)"),
+    refused("stops the seed", "os.kill(seed, 19)"),
+    refused("memory of the seed", "open(f'/proc/{seed}/mem', 'r+b')"),
+    refused("files of the seed", "os.listdir(f'/proc/{seed}/fd')"),
+    refused("traces the seed", failing("libc.ptrace(16, seed, 0, 0)")),
     Probe(
         "signals the supervisor", "import signal\nfor n in range(1, 65):\n try: os.kill(1, n)\n except OSError: pass"
     ),

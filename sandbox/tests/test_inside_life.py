@@ -23,6 +23,11 @@ DIRT = [
     ("semaphores", "import ctypes\nctypes.CDLL(None).semget(1234, 1, 0o1666)", "System V"),
     ("priority of the zygote", "os.setpriority(os.PRIO_PROCESS, os.getppid(), 5)", "scheduling"),
     ("processors of the zygote", "os.sched_setaffinity(os.getppid(), {0})", "scheduling"),
+    (
+        "priority of the seed",
+        "seed = int(open(f'/proc/{os.getppid()}/stat').read().split()[3])\nos.setpriority(os.PRIO_PROCESS, seed, 5)",
+        "scheduling",
+    ),
 ]
 
 
@@ -133,4 +138,4 @@ async def test_without_users_of_their_own_it_works_and_says_so(tmp_path: Path) -
         assert False is box.runner.facts["separate"]
         outcome = await run(box, "if os.fork() == 0: os.setsid(); __import__('time').sleep(99)")
         assert "done" == outcome.value
-        assert "3" == (await run(box, "return str(len([n for n in os.listdir('/proc') if n.isdigit()]))")).value
+        assert "4" == (await run(box, "return str(len([n for n in os.listdir('/proc') if n.isdigit()]))")).value

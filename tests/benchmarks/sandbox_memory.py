@@ -25,7 +25,9 @@ MB = 1 << 20
 GOAL_MB = 10.0
 SETTLE_SECONDS = 6.0
 """A second more than after which no process waits for the next call."""
-ROLES = ("supervisor", "zygote")
+SLEEP_SECONDS = 20.0
+"""After which the plugins are loaded no more: a minute, where nobody measures."""
+ROLES = ("supervisor", "seed", "zygote")
 
 
 @frozen
@@ -48,17 +50,38 @@ async def memory_rows(world: World, environment: Environment, count: int) -> lis
         for number in range(count + 1):
             if number == 1:  # with the first one, what all share is there
                 before = _available()
-            sandbox = await stack.enter_async_context(world.sandbox(environment))
+            sandbox = await stack.enter_async_context(world.sandbox(environment, sleep_seconds=SLEEP_SECONDS))
             await sandbox.call("nothing")
             made.append(sandbox)
         await trio.sleep(SETTLE_SECONDS)
-        taken = [_taken(sandbox) for sandbox in made]
+        rested = [_taken(sandbox) for sandbox in made]
+        await trio.sleep(SLEEP_SECONDS)
+        asleep = [_taken(sandbox) for sandbox in made]
         machine = (before - _available()) / count
-    return _rows(taken, machine)
+        woken = statistics.median([(await sandbox.call("nothing"))[0] for sandbox in made])
+        again = statistics.median([(await sandbox.call("nothing"))[0] for sandbox in made])
+    return [
+        *_rows(asleep, machine),
+        Row("the call that wakes it takes", f"{1000 * woken:.0f} ms", f"{woken / again:.0f}x the one after it"),
+        Row("the first minute, with its plugins loaded", f"{_own(rested):.1f} MB"),
+        *_shares(rested),
+    ]
+
+
+def _own(taken: Sequence[Taken]) -> float:
+    return statistics.median(each.anonymous + each.kernel for each in taken)
+
+
+def _shares(taken: Sequence[Taken]) -> list[Row]:
+    rows = []
+    for place, role in enumerate(ROLES[: len(taken[0].processes)]):
+        part = statistics.median(each.processes[place] for each in taken)
+        rows.append(Row(f"  {role}, with its share of what several have", f"{part:.1f} MB"))
+    return rows
 
 
 def _rows(taken: Sequence[Taken], machine: float) -> list[Row]:
-    own = statistics.median(each.anonymous + each.kernel for each in taken)
+    own = _own(taken)
     rows = [
         Row(
             "memory of an idle container, control group without cache",
@@ -69,9 +92,7 @@ def _rows(taken: Sequence[Taken], machine: float) -> list[Row]:
         ),
         Row("  of it the kernel's own", f"{statistics.median(each.kernel for each in taken):.1f} MB"),
     ]
-    for place, role in enumerate(ROLES):
-        part = statistics.median(each.processes[place] for each in taken)
-        rows.append(Row(f"  {role}, with its share of what several have", f"{part:.1f} MB"))
+    rows += _shares(taken)
     rows.append(Row("page cache in its name", f"{statistics.median(each.cache for each in taken):.1f} MB"))
     rows.append(Row("beside it, the engine's shim", f"{statistics.median(each.shim for each in taken):.1f} MB"))
     rows.append(Row("the machine had less for each", f"{machine:.1f} MB"))

@@ -129,17 +129,17 @@ class World:
         mounts = [inside_mount(), *self.mounts(environment)]
         return await self.engine.start_container(ContainerSpec(self.image, SUPERVISOR, mounts))
 
-    async def make(self, environment: Environment) -> Sandboxed:
-        """Ready for calls."""
+    async def make(self, environment: Environment, **setup: Any) -> Sandboxed:
+        """Ready for calls. `setup`: what is otherwise than usual, of `Setup`."""
         container = await self.start(environment)
         runner = Runner(container.stream, container.kill)
         paths = [mount.target for mount in self.mounts(environment)]
-        await runner.start(Setup(paths, [Table("t", MODULE)], Identities.from_base(container.uids.first)))
+        await runner.start(Setup(paths, [Table("t", MODULE)], Identities.from_base(container.uids.first), **setup))
         return Sandboxed(runner, container)
 
     @contextlib.asynccontextmanager
-    async def sandbox(self, environment: Environment) -> AsyncIterator[Sandboxed]:
-        made = await self.make(environment)
+    async def sandbox(self, environment: Environment, **setup: Any) -> AsyncIterator[Sandboxed]:
+        made = await self.make(environment, **setup)
         try:
             yield made
         finally:

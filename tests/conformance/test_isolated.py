@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from fairlead import Secret, Settings, ToolCall, ToolSpec
+from fairlead import Delivery, Outbound, Secret, Settings, ToolCall, ToolSpec
 from fairlead._message import new_id
 from fairlead.testing import FakeToolContext
 from fairlead.types import Isolation
@@ -29,9 +29,9 @@ from .isolated import home, isolated, module_of
 
 TERMINAL = "it reads and writes the terminal of the host, which no other process has"
 RAW = "its password goes through a stream that is no HTTP, where the host cannot place it: it runs in the host"
-PACES = "there it keeps the paces of Telegram, for which the kit has no time; its test_app.py runs it there"
-LISTENS = "not tried: the far side of its kit posts to a port of this process; tests/stranger reaches a listener inside"
+SIGNS = "it signs and checks what passes with its secret, of which it would have only a handle there"
 CONTACTS = "its file is shared with `fairlead contacts`, which is a program of the host"
+OBSERVES = "it only observes, for which there is no kit"
 NO_TOOLS = "no kit but that of tools is made for containers: the others hold connections, files and sessions for long"
 GVISOR = "the same sandboxes as `container`, under another runtime; tests/sandbox/test_isolation.py runs a tool there"
 
@@ -43,6 +43,7 @@ def only_process(reason: str = "") -> dict[str, str]:
 TOOL = {"process": "", "container": "", "kernel": GVISOR}
 PLACES: dict[str, dict[str, str]] = {
     "anthropic": only_process(),
+    "budgets": only_process(),
     "calculator": TOOL,
     "cli": only_process(TERMINAL),
     "clock": TOOL,
@@ -50,14 +51,15 @@ PLACES: dict[str, dict[str, str]] = {
     "email": only_process(RAW),
     "fetch": TOOL,
     "irc": only_process(RAW),
+    "logs": only_process(OBSERVES),
     "matrix": only_process(),
     "notes": TOOL,
     "openai": only_process(),
     "rehearsal": only_process(),
     "rules": only_process(),
     "sqlite": only_process(),
-    "telegram": only_process(PACES),
-    "webhook": only_process(LISTENS),
+    "telegram": only_process(),
+    "webhook": only_process(SIGNS),
     "workbench": TOOL,
 }
 """Of each plugin and level: empty where its kit runs there, else why it does not."""
@@ -157,6 +159,16 @@ class Ruled:
             self.more = ()
 
 
+class Spent:
+    """One process has the directory of a table, and with it the ledger."""
+
+    table: str
+
+    async def make_narrower(self, tmp_path: Path) -> Any:
+        self.table += "-narrower"
+        return await super().make_narrower(tmp_path)  # type: ignore[misc]  # of the class that this is mixed into
+
+
 synapse = importlib.import_module("plugins.matrix.tests.conftest").synapse
 
 
@@ -176,8 +188,37 @@ class Rooms:
         return Settings("matrix", options, tmp_path)
 
 
+class Chats:
+    """The fake of Telegram is granted, and the token is a handle. Without previews, which keep its paces."""
+
+    telegram: Any
+    later: set[int]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (urlsplit(self.telegram.url).netloc,)
+
+    def settings(self, tmp_path: Path) -> Settings:
+        token = Secret(importlib.import_module("plugins.telegram.tests.server").TOKEN)
+        options = {"token": token, "api_url": self.telegram.url, "poll_seconds": 5, "markup": "plain"}
+        return Settings("telegram", {**options, "streaming": False}, tmp_path)
+
+    async def make_worker(self, tmp_path: Path) -> Any:
+        worker = await super().make_worker(tmp_path)  # type: ignore[misc]  # of the class that this is mixed into
+        send = worker.send
+
+        async def noting(outbound: Outbound) -> Delivery:
+            delivery: Delivery = await send(outbound)
+            self.later |= {int(each) for each in delivery.external_id.split("+")[1:]}
+            return delivery
+
+        worker.send = noting
+        return worker
+
+
 KITS: dict[str, tuple[str, str, type[Any]]] = {
     "anthropic": ("providers", "TestAnthropic", object),
+    "budgets": ("policies", "TestBudgets", Spent),
     "calculator": ("tools", "TestCalculator", object),
     "clock": ("tools", "TestClock", object),
     "fetch": ("tools", "TestFetch", Site),
@@ -187,6 +228,7 @@ KITS: dict[str, tuple[str, str, type[Any]]] = {
     "rehearsal": ("providers", "TestRehearsal", object),
     "rules": ("policies", "TestRules", Ruled),
     "sqlite": ("memories", "TestSqlite", object),
+    "telegram": ("channels", "TestPolled", Chats),
     "workbench": ("tools", "TestWorkbenchConformance", Poem),
 }
 """Kind, class, and what is other where it is isolated."""
@@ -206,12 +248,14 @@ def test_every_plugin_and_level_is_in_the_table() -> None:
 
 
 NOT_HERE = {
+    "budgets": ["test_other_processes_decide_alike"],
     "matrix": [
         "test_opening_and_closing_leaves_nothing_behind",
         "test_same_send_after_a_restart_has_no_second_effect",
         "test_two_workers_do_not_disturb_each_other",
     ],
     "rules": ["test_other_processes_decide_alike"],
+    "telegram": ["test_opening_and_closing_leaves_nothing_behind", "test_two_workers_do_not_disturb_each_other"],
     "workbench": ["test_two_workers_live_side_by_side"],
 }
 """Checks that start another process with the class of their file, which these have not; that count what this process

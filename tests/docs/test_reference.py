@@ -15,11 +15,6 @@ from .used_hooks import implementers
 
 REFERENCE = DOCS / "reference"
 WRITE = "uv run python -m tests.docs.generate --write"
-UNUSED = {
-    "fairlead_observers": "the command line hands its observers to `fairlead.open`; core/tests/test_loading.py has"
-    " a plugin with this hook"
-}
-"""Hooks that none of our plugins implements, and why that is so for now."""
 
 
 @pytest.fixture(scope="module")
@@ -55,4 +50,4 @@ def test_every_field_of_an_event_is_listed(rendered: dict[str, str]) -> None:
 def test_every_hook_is_implemented_by_a_plugin_of_ours() -> None:
     """What we do not use ourselves we do not know to work."""
     hooks = {name for name in hookspecs.__all__ if name.startswith("fairlead_")}
-    assert hooks - UNUSED.keys() == set(implementers())
+    assert hooks == set(implementers())

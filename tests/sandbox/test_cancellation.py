@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import fairlead
 from fairlead import App
 from fairlead.config import Config, PluginConfig
-from fairlead.testing import ScriptedProvider
+from fairlead.events import ToolReturned
+from fairlead.testing import CapturingChannel, ScriptedProvider
 from fairlead_sandbox.process import look_at_machine
 
 from .engine import Belongings
@@ -140,3 +141,36 @@ def test_cancelled_apps_leave_nothing(config: Config, plan: list[tuple[str, floa
     for how, moment in plan:
         trio.run(main, how, moment)
     assert {} == Belongings.now(config.data_dir).more_than(before)
+
+
+@pytest.mark.parametrize("how", ["stubbornly", "blocking", "child"])
+def test_lane_is_free_five_seconds_after_a_cancel(config: Config, how: str) -> None:
+    """Also where the plugin ignores it: its worker is killed, and the next message of the conversation is answered."""
+
+    def answer(request: fairlead.ModelRequest) -> object:
+        return "next" if request.history[-1].text == "next" else obey(request)
+
+    async def main() -> None:
+        channel = CapturingChannel()
+        provider = ScriptedProvider([answer], repeat=True)  # type: ignore[list-item]  # what `obey` gives, or text
+        async with (
+            fairlead.open(config, providers=[provider], channels=[channel]) as app,
+            trio.open_nursery() as serving,
+        ):
+            serving.start_soon(app.serve)
+            assert ": slept" == await call(app, "warm", "politely", 0.0)
+            order = {"tool": "sleep", "arguments": {"how": how, "seconds": 25.0}}
+            receipt = await channel.say(json.dumps(order))
+            await trio.sleep(3.0)  # real time: the call begins in another process
+            assert await channel.cancel()
+            began = trio.current_time()
+            await channel.say("next")
+            texts = [(await channel.next()).parts[0].text for _ in range(2)]  # type: ignore[union-attr]  # text parts
+            assert ["The turn was cancelled.", "next"] == texts
+            assert trio.current_time() - began < 5.0
+            records = await app.sessions.records(receipt.session)
+            results = [record.event.result.error for record in records if isinstance(record.event, ToolReturned)]
+            assert ["cancelled"] == results
+            serving.cancel_scope.cancel()
+
+    trio.run(main)

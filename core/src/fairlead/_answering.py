@@ -10,14 +10,16 @@ from fairlead import _events as ev
 from fairlead._company import authors_of, decide_for_all, together
 from fairlead._modes import own_end
 from fairlead._policy import rule_of
+from fairlead._session import Running
 from fairlead._work import Review
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from fairlead._message import Address, Message, Principal
+    from fairlead._company import Authors
+    from fairlead._message import Message
     from fairlead._policy import Decision
-    from fairlead._session import Running, Session
+    from fairlead._session import Session
     from fairlead._tools import ToolEntry
     from fairlead._turn import Engine, Order
     from fairlead._work import Verdict
@@ -27,25 +29,31 @@ if TYPE_CHECKING:
 __all__ = ["Answering", "refusal_of"]
 
 
-class Answering:
+class Answering(Running):
     """The side of a turn that faces the people."""
 
     id: str
-    _running: Running
 
     def __init__(self, engine: Engine, session: Session, order: Order) -> None:
         self._engine, self._session, self._order = engine, session, order
         self._agent = engine.agents.get(session.state.agent) or next(iter(engine.agents.values()))
-        self._answers([session.state.queue[message] for message in order.messages])
+        self._answers(order.messages)
 
-    def _answers(self, accepted: list[ev.MessageAccepted]) -> None:
+    def _answers(self, messages: tuple[str, ...]) -> None:
         """Which messages the turn answers, and so whose it is."""
-        self._accepted = accepted
-        self._messages = tuple([each.message.id for each in accepted])
-        self._authors = authors_of(accepted)
-        self._principal: Principal | None = together(self._authors)
-        self._address: Address | None = accepted[-1].address
-        self._reply_to = accepted[-1].external_id
+        self.messages = messages
+        last = self._session.state.queue[messages[-1]]
+        self._address, self._reply_to = last.address, last.external_id
+        self._authors: Authors = (last.message.author,)
+        self._principal = last.message.author
+        if len(messages) > 1 or last.authors:
+            self._authors = authors_of(self._accepted)
+            self._principal = together(self._authors)
+
+    @property
+    def _accepted(self) -> list[ev.MessageAccepted]:
+        queue = self._session.state.queue
+        return [queue[message] for message in self.messages if message in queue]
 
     async def _let_in(self, arriving: Sequence[ev.MessageAccepted]) -> tuple[tuple[Message, ...], list[Refused]]:
         """Those of the messages that policies revise, and those that they refuse. Each is its own author's."""
@@ -81,8 +89,7 @@ class Answering:
     def _join(self, joined: list[ev.MessageAccepted], revised: tuple[Message, ...]) -> None:
         names = tuple([each.message.id for each in joined])
         self._session.note(ev.TurnSteered(turn=self.id, messages=names, revised=revised, at=self._now()))
-        self._answers([*self._accepted, *joined])
-        self._running.messages = self._messages
+        self._answers((*self.messages, *names))
         if self._order.joined is not None:
             self._order.joined(joined[-1])
 

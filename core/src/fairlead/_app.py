@@ -17,7 +17,7 @@ from fairlead._store import SessionStore
 from fairlead._structured import Wanted
 from fairlead._turn import Order, Turn
 from fairlead._work import Finding, Review
-from fairlead.errors import ConfigError, InvalidResult, TurnCancelled, TurnError, TurnFailed, TurnRefused
+from fairlead.errors import ConfigError, InvalidResult, JournalError, TurnCancelled, TurnError, TurnFailed, TurnRefused
 
 if TYPE_CHECKING:
     from fairlead._config import Config
@@ -146,21 +146,29 @@ class App:
         desk = self._desk
         accepted = ev.MessageAccepted(message=message, at=desk.engine.clock())
         held.users += 1
+        desk.asked.add(message.id)
         try:
             await desk.take(held, accepted, agent)
             ticket = desk.lanes.enter(held.state.id)
             try:
                 await self._wait_place(ticket, held, order)
                 return await desk.settle(held, order, waited_for=True)
+            except JournalError as error:
+                desk.come_back(held, error, ticket)
+                raise
             finally:
                 desk.end_work(held, ticket)
+                desk.go_on(held)
         finally:
             held.users -= 1
+            desk.asked.discard(message.id)
 
     async def _wait_place(self, ticket: Ticket, held: Session, order: Order) -> None:
         try:
             await ticket.wait()
             await self._desk.begin_work(held)
+            if next(iter(held.state.queue), "") != order.messages[0]:
+                await self._desk.serve_older(held, order.messages[0])
         except trio.Cancelled:
             await self._desk.give_up(Turn(self._desk.engine, held, order))
             raise

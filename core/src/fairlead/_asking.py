@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from fairlead import _events as ev
 from fairlead._answering import Answering
 from fairlead._gate import Gate
@@ -13,7 +15,7 @@ from fairlead._work import Delta, ModelRequest
 from fairlead.errors import ContextOverflow, ProviderError, TurnFailed, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fairlead._models import Answered, Link
     from fairlead._session import Session
@@ -88,7 +90,7 @@ class Asking(Answering):
         return await self._engine.models.generate(chain, request, emit, self._note_failure, gate, self._probed, **more)
 
     async def _emit(self, delta: Delta) -> None:
-        self._running.moves += 1
+        self.moves += 1
         # Words may be shown while they come only where no policy wants to see the whole answer first.
         if self._order.emit is not None and not self._engine.policy.watches("message_out"):
             await self._order.emit(delta)
@@ -135,7 +137,9 @@ class Asking(Answering):
         for last in (False, False, False, True):
             if session.stale:
                 await session.reload()
-            if own and not self._fits(happened[0]):
+            if not own:
+                happened = tuple([_of_known(event, session.state.queue) for event in happened])
+            elif not self._fits(happened[0]):
                 raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
             try:
                 return await session.append(*happened)
@@ -147,8 +151,15 @@ class Asking(Answering):
     def _fits(self, event: ev.Event) -> bool:
         """Whether an event has its place in the turn as the journal has it now."""
         turn = self._session.state.turn
-        if turn is None or turn.id != self.id or turn.messages != self._messages:
+        if turn is None or turn.id != self.id or turn.messages != self.messages:
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
         return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
+
+
+def _of_known(event: ev.Event, queue: Mapping[str, ev.MessageAccepted]) -> ev.Event:
+    """The end of a turn without messages that joined it and then could not be journalled: they come again."""
+    if not isinstance(event, ev.TurnEnded) or all(name in queue for name in event.messages):
+        return event
+    return evolve(event, messages=tuple([name for name in event.messages if name in queue]))

@@ -25,9 +25,6 @@ __all__ = ["authors_of", "decide_for_all", "together"]
 
 def authors_of(messages: Sequence[MessageAccepted]) -> Authors:
     """Who speaks in the messages, each once. None is the host application."""
-    first = messages[0]
-    if len(messages) == 1 and not first.authors:
-        return (first.message.author,)
     found: list[Principal | None] = []
     for each in messages:
         found += [author for author in each.authors or (each.message.author,) if author not in found]

@@ -30,6 +30,7 @@ from fairlead._config import (
 )
 from fairlead._config_faults import Fault, Source, nearest, schema_faults
 from fairlead._defaults import (
+    APART,
     CONTACTS,
     REHEARSAL,
     TRUSTED,
@@ -183,8 +184,8 @@ class _Reading:
         tables: dict[str, dict[str, Any]] = self._document.get(kind, {})
         enabled = [self._plugin(kind, name, table) for name, table in tables.items() if table.get("enabled", True)]
         spare = [plugin for plugin in default_plugins(kind, self._environ) if plugin.name not in tables]
-        # Who may talk is one question and what may be done another: a table for one leaves the other as it was.
-        named = any(plugin.name != CONTACTS for plugin in enabled)
+        # Who may talk is one question, what it costs another, what may be done a third: each table leaves the others.
+        named = any(plugin.name not in APART for plugin in enabled)
         return [*enabled, *(plugin for plugin in spare if not named or plugin.name == CONTACTS)]
 
     def _plugin(self, kind: Kind, name: str, table: Mapping[str, Any]) -> PluginConfig:

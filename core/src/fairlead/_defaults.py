@@ -16,6 +16,7 @@ from fairlead._work import Secret
 from fairlead.errors import ConfigError
 
 __all__ = [
+    "APART",
     "CONTACTS",
     "REHEARSAL",
     "TRUSTED",
@@ -27,11 +28,16 @@ __all__ = [
     "parse_model",
 ]
 
-_OURS = "anthropic calculator clock contacts email fetch irc matrix notes openai rehearsal rules sqlite telegram"
-TRUSTED = {name: f"fairlead-{name}" for name in (*_OURS.split(), "webhook", "workbench")} | {"terminal": "fairlead-cli"}
+_OURS = (
+    "anthropic budgets calculator clock contacts email fetch irc logs matrix notes openai rehearsal rules sqlite "
+    "telegram webhook workbench"
+)
+TRUSTED = {name: f"fairlead-{name}" for name in _OURS.split()} | {"terminal": "fairlead-cli"}
 """Entry point and distribution of our own plugins, which run where they say, also in the host: both must match."""
 CONTACTS = "contacts"
 """The policy that lets nobody talk whom the operator does not know."""
+APART = frozenset({CONTACTS, "budgets"})
+"""Policies that answer questions of their own: a table for one of them leaves the default rules as they are."""
 REHEARSAL = "rehearsal"
 """The provider that only rehearses; never in production."""
 _RULES = {

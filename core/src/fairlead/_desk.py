@@ -6,6 +6,7 @@ Everything between a channel's inbound message (or a host's question) and the en
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import trio
@@ -21,7 +22,7 @@ from fairlead._work import Draft, Inbound, Receipt, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from fairlead._contracts import Channel
     from fairlead._lanes import Lanes, Ticket
@@ -62,19 +63,19 @@ class Desk:
         self.stopping = self.closed = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
+        self.asked: set[str] = set()
+        """Ids of messages whose caller waits in this process."""
         self._idle = trio.Event()
         self._joining = modes.joining if modes.steers else None
 
     # -- in
 
-    async def take(
-        self,
-        session: Session,
-        accepted: ev.MessageAccepted,
-        agent: str,
-        first: Callable[[], Sequence[ev.Event]] | None = None,
-    ) -> None:
-        """Journal a message. `DuplicateKey`, `JournalUnavailable`; another writer is waited out."""
+    async def take(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
+        """Journal a message, and the end of those that it ousts. Their notices go out in the lane.
+
+        `DuplicateKey`, `JournalUnavailable`; another writer is waited out.
+        """
+        first = partial(self._modes.ousted, session, accepted) if self._modes.make_room else None
         for _ in range(_TRIES):
             events: tuple[ev.Event, ...] = (accepted,)
             if session.state.version == 0 and not session.state.agent:
@@ -114,37 +115,20 @@ class Desk:
             self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
             notice = f"{waiting} messages are waiting already; this one was not taken."
             return Receipt("refused", session.state.id, notice=notice)
+        doubtful = self._modes.make_room and session.state.queue and accepted.key
+        known = await self._journal.find(accepted.key) if doubtful else None
+        if known is not None:  # nothing makes room for what came before
+            return Receipt("duplicate", known)
         session.users += 1
         try:
-            if self._modes.make_room:
-                await self._take_in_place(session, accepted, agent)
-            else:
-                await self.take(session, accepted, agent)
+            await self.take(session, accepted, agent)
         except DuplicateKey as error:
             return Receipt("duplicate", await self._journal.find(error.key) or session.state.id)
         finally:
             session.users -= 1
+        self._modes.interrupt(session, accepted)
         self.start(session, inbound.work_class, message.id, priority=inbound.priority)
         return Receipt("accepted", session.state.id, message.id)
-
-    async def _take_in_place(self, session: Session, accepted: ev.MessageAccepted, agent: str) -> None:
-        """Journal a message together with the end of those that it ousts. Their notices go out in the lane."""
-        if session.state.queue and accepted.key and await self._journal.find(accepted.key) is not None:
-            raise DuplicateKey("nothing makes room for what came before", session=session.state.id, key=accepted.key)
-        ousted: list[ev.Event] = []
-
-        def first() -> Sequence[ev.Event]:
-            ousted[:] = self._modes.ousted(session, accepted)
-            return ousted
-
-        await self.take(session, accepted, agent, first)
-        for event in ousted:
-            if isinstance(event, ev.MessageAccepted):
-                self.start(session, event.work_class, event.message.id, priority=event.priority)
-        if self._modes.interrupts(accepted):
-            self._modes.interrupt(session, accepted)
-        elif ousted:
-            self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
 
     # -- turns
 
@@ -270,7 +254,7 @@ class Desk:
         if session is None:
             return False
         if session.running is not None:
-            session.running.end("cancelled")
+            session.running.stop("cancelled")
             return True
         session.cancel_next = next(iter(session.state.queue), "")
         return bool(session.cancel_next)
@@ -281,19 +265,16 @@ class Desk:
 
     async def _serve(self, session: Session, ticket: Ticket, message: str | None, failures: int) -> None:
         session.users += 1
-        pause: float | None = None
         try:
             await ticket.wait()
             await self.begin_work(session)
-            if message is None:
-                await self._serve_rest(session)
-            elif message in session.state.queue:
+            if message is None or message in session.state.queue:
+                await self.serve_older(session, message)
+            if message in session.state.queue:
                 await self._serve_one(session, self._together(session, message))
             await self._deliver(session)
         except JournalError as error:
-            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-            text = f"{error.problem}; tried again in {pause:g} s"
-            self._observers.raise_notice("journal", text, level="error", session=session.state.id)
+            self.come_back(session, error, ticket, failures)
         except BaseException as error:  # noqa: BLE001  # a fault in one session must not end the others; its message stays
             text = f"a turn broke with {said(await own_fault(error))}"
             self._observers.raise_notice("turn", text, level="error", session=session.state.id)
@@ -303,10 +284,20 @@ class Desk:
             self.busy -= 1
             if not self.busy:
                 self._idle.set()
-        if pause is not None:
+
+    def come_back(self, session: Session, error: JournalError, ticket: Ticket, failures: int = 0) -> None:
+        """Serve a session again whose journal failed: nobody else would."""
+        pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+        text = f"{error.problem}; tried again in {pause:g} s"
+        self._observers.raise_notice("journal", text, level="error", session=session.state.id)
+
+        async def later() -> None:
             await trio.sleep(pause)
             if not self.stopping:  # else the next process takes it over
                 self.start(session, ticket.work_class, None, failures + 1, ticket.priority)
+
+        if not self.stopping:
+            self._turns.start_soon(later)
 
     async def _deliver(self, session: Session) -> None:
         """Send what is owed, in order: where one must be tried again later, the others wait with it."""
@@ -321,13 +312,18 @@ class Desk:
         if not self.stopping:  # else the next process takes it over
             self.start(session, work_class, None)
 
-    async def _serve_rest(self, session: Session) -> None:
-        await self._deliver(session)
-        if session.state.turn is not None:
-            await self._serve_one(session, session.state.turn.messages)
-        for message in tuple(session.state.queue):
-            if message in session.state.queue:  # it may have shared the turn of another one
-                await self._serve_one(session, self._together(session, message))
+    def go_on(self, session: Session) -> None:
+        """Serve what is left behind a question."""
+        if session.state.queue and session.state.id not in self.lanes and not self.stopping:
+            self.start(session, "interactive", None)
+
+    async def serve_older(self, session: Session, message: str | None) -> None:
+        """Finish in its order what came before a message, and was left by a failure or another process; None: all."""
+        for older in tuple(session.state.queue):
+            if older == message or older in self.asked:  # a question has its own task, which goes on behind it
+                return
+            if older in session.state.queue:  # it may have shared the turn of another one
+                await self._serve_one(session, self._together(session, older))
 
     def _together(self, session: Session, message: str) -> tuple[str, ...]:
         return self._modes.collected(session, message) if self._modes.collects else (message,)
@@ -351,14 +347,7 @@ class Desk:
         draft = Draft(turn, address, in_reply_to=accepted.external_id)
         board = DraftBoard(channel, draft, session.state.id, self._observers)
         board.author = accepted.message.author
-        order = Order(
-            messages,
-            emit=board.emit,
-            progress=board.progress,
-            turn=turn,
-            joining=self._joining,
-            joined=board.answers,
-        )
+        order = Order(messages, board.emit, board.progress, turn=turn, joining=self._joining, joined=board.answers)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.run)

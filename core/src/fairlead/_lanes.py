@@ -70,6 +70,10 @@ class Lanes:
             self._busy = trio.Event()
             await self._busy.wait()
 
+    def __contains__(self, session: str) -> bool:
+        """Whether anybody is in its line."""
+        return session in self._lines
+
     def at_work(self) -> Iterator[str]:
         """The sessions that have a place now."""
         return (name for name, line in self._lines.items() if line[0].granted)

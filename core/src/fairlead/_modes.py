@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from fairlead._session import Session
     from fairlead._work import Mode
 
+    Notice = Callable[[str, str], None]
+
 __all__ = ["Modes", "own_end"]
 
 
 class Modes:
     """The modes of an app's conversations. All methods are immediate."""
 
-    def __init__(self, router: Router, agents: Mapping[str, Agent], limits: Limits, clock: Callable[[], float]) -> None:
-        self._router, self._agents, self._limits, self._clock = router, agents, limits, clock
+    def __init__(
+        self, router: Router, agents: Mapping[str, Agent], limits: Limits, now: Callable[[], float], notice: Notice
+    ) -> None:
+        self._router, self._agents, self._limits, self._now, self._notice = router, agents, limits, now, notice
         used = {agent.mode for agent in agents.values()} | {binding.mode for binding in router.bindings}
         # What nobody has configured costs a message one look.
         self.steers, self.collects, self._interrupts = "steer" in used, "collect" in used, "interrupt" in used
@@ -60,11 +64,13 @@ class Modes:
     def interrupt(self, session: Session, arrived: ev.MessageAccepted) -> None:
         """End the turn that runs where a message that waits was said, unless one newer than it has come."""
         running, queue = session.running, session.state.queue
-        if running is None or arrived.message.id in running.messages or arrived.message.id not in queue:
+        if running is None or not self.interrupts(arrived):
+            return
+        if arrived.message.id in running.messages or arrived.message.id not in queue:
             return
         first = queue.get(running.messages[0])
         if first is not None and first.address == arrived.address:
-            running.end("interrupted")
+            running.stop("interrupted")
 
     def takes(self, accepted: ev.MessageAccepted, waiting: int) -> bool:
         """Whether there is room for a message where so many wait, or room is made."""
@@ -73,12 +79,15 @@ class Modes:
 
     def ousted(self, session: Session, arriving: ev.MessageAccepted) -> list[ev.Event]:
         """What ends for a message that arrives: those that it interrupts, or those that a full queue does not keep."""
-        waiting, now, limits = session.waiting, self._clock(), self._limits
+        waiting, now, limits = session.waiting, self._now(), self._limits
         here = [each for each in waiting if each.address == arriving.address]
+        if arriving.address is None:  # a question of the host is always taken, and takes nobody's place
+            return []
         if self.interrupts(arriving):
             return [own_end(each, "cancelled", "interrupted", _INTERRUPTED, now) for each in here]
         if len(waiting) < limits.queue or limits.queue_full == "refuse-newest":
             return []
+        self._notice("inbox", f"session {session.state.id!r} is full")
         if limits.queue_full == "summarise" and len(here) > 1:
             ended = [own_end(each, "refused", "summarised", _SUMMARISED, now) for each in here]
             return [*ended, _summary(here, now)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,12 +11,13 @@ from fairlead._events import Event, NoticeRaised, Record
 from fairlead._leaf import own_fault, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from fairlead._contracts import Observer
 
 __all__ = ["Observers"]
 
+LAST_SECONDS = 1.0
 BUFFER = 1000
 """Records that an observer may lag behind before it is dropped."""
 
@@ -53,6 +55,15 @@ class Observers:
                         self._drop(observer, f"failed {failures} times, last with {said(fault)}")
         finally:
             self._sends.pop(observer, None)
+
+    @asynccontextmanager
+    async def ending(self, nursery: trio.Nursery) -> AsyncIterator[None]:
+        """Observers run in there; what waits for them in the end they still see, for a second at most."""
+        yield
+        for send in tuple(self._sends.values()):
+            send.close()
+        self._sends.clear()
+        nursery.cancel_scope.deadline = trio.current_time() + LAST_SECONDS
 
     def publish(self, record: Record) -> None:
         """Give a record to all. Never waits."""

@@ -90,19 +90,19 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
 
 @asynccontextmanager
 async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observers) -> AsyncIterator[App]:
-    """The app, with its turns and observers. They are cancelled at the end; the workers are still open then."""
+    """The app, with its turns and observers. Turns are cancelled at the end; the workers are still open then."""
     failure: BaseException | None = None
     # Before the nurseries, which would put its error into a group.
     router = Router(config.bindings, next(iter(engine.agents)), file=config.file)
     lanes = Lanes(config.lanes)
-    async with trio.open_nursery() as background, trio.open_nursery() as turns:
+    async with trio.open_nursery() as background, watchers.ending(background), trio.open_nursery() as turns:
         outage = Outage(crew.journal, crew.channels, watchers, turns)
         desk = Desk(
             engine,
             journal=crew.journal,
-            sessions=Sessions(crew.journal, watchers.publish if crew.observers else None, outage=outage),
+            sessions=Sessions(outage.journal, watchers.publish if crew.observers else None),
             lanes=lanes,
-            modes=Modes(router, engine.agents, config.limits, engine.clock),
+            modes=Modes(router, engine.agents, config.limits, engine.clock, watchers.raise_notice),
             router=router,
             outbox=Outbox(crew.channels, engine.clock, watchers.raise_notice),
             observers=watchers,
@@ -126,7 +126,6 @@ async def _running(config: Config, crew: Crew, engine: Engine, watchers: Observe
             failure = error
         desk.stopping = desk.closed = True  # what is cut off now is left for the next process
         turns.cancel_scope.cancel()
-        background.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

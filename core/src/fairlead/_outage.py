@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fairlead import _events as ev
+from fairlead._contracts import Journal
 from fairlead._leaf import own_fault, said
 from fairlead._message import Text, new_id
 from fairlead._work import Finding, Outbound
@@ -16,7 +17,7 @@ from fairlead.errors import JournalUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fairlead._contracts import Channel, Journal
+    from fairlead._contracts import Channel
     from fairlead._message import Address
     from fairlead._observers import Observers
     from fairlead._work import Inbound
@@ -27,7 +28,6 @@ _PAUSES = (1.0, 2.0, 5.0, 10.0)
 """Seconds between looks at the journal; the last one for ever."""
 _SAME_SECONDS = 60.0
 """One that begins so soon after another is the same one: on a disk that is nearly full they come in rows."""
-_MOST_TOLD = 10_000
 _TELL_SECONDS = 30.0
 _NOTICE = (
     "Your message could not be kept, because the storage of this service takes nothing at the moment. It is answered "
@@ -36,16 +36,23 @@ _NOTICE = (
 
 
 class Outage:
-    """One per app. While `watch` runs, turns in flight wait here, and messages are refused so that they come again."""
+    """One per app. While `watch` runs, turns in flight wait here, and messages are refused so that they come again.
+
+    For the sessions it stands before a journal that can say when it is well again (`Journal.probe`).
+    """
 
     def __init__(
         self, journal: Journal, channels: Mapping[str, Channel], observers: Observers, tasks: trio.Nursery
     ) -> None:
         self._journal, self._channels, self._observers, self._tasks = journal, channels, observers, tasks
-        self._error: BaseException | None = None
+        self.journal = self if type(journal).probe is not Journal.probe else journal
+        """Where sessions write."""
+        self.read = journal.read
+        self._error: JournalUnavailable | None = None
         """Of the journal; None while it takes events."""
         self._watched = False
         self._begun, self._over = trio.Event(), trio.Event()
+        self._over.set()
         self._ended = float("-inf")
         self._told: set[Address] = set()
 
@@ -61,36 +68,39 @@ class Outage:
                         await self._journal.probe()
                         break
                     except BaseException as error:  # noqa: BLE001  # whatever it is, nothing is written yet
-                        self._error = await own_fault(error)
+                        await own_fault(error)
                 self._end()
         finally:
             self._watched = False
             self._over.set()
 
-    async def outlast(self, error: JournalUnavailable, events: Sequence[ev.Event]) -> bool:
-        """Whether what was not written shall be tried again, since the outage is over.
+    async def append(self, session: str, expected_version: int, events: Sequence[ev.Event], *, pending: bool) -> int:
+        """As `Journal.append`, which is tried again after an outage.
 
-        False at once for a message, which its channel delivers again, and for what a person asked of a session.
+        But a message is not, which its channel delivers again, nor what a person wants of a session.
         """
-        if not self._watched:
-            return False
-        if self._error is None:
-            self._begin(error)
-        if any(isinstance(event, ev.MessageAccepted | ev.RolledBack) for event in events):
-            return False
-        await self._over.wait()
-        return self._watched
+        while True:
+            try:
+                return await self._journal.append(session, expected_version, events, pending=pending)
+            except JournalUnavailable as error:
+                if self._watched and self._error is None:
+                    self._begin(error)
+                if any(isinstance(event, ev.MessageAccepted | ev.RolledBack) for event in events):
+                    raise
+                await self._over.wait()
+                if not self._watched:
+                    raise
 
     def refuse(self) -> None:
         """`JournalUnavailable` during an outage."""
         if self._error is not None and self._watched:
-            problem = f"the app is read-only: {_words(self._error)}"
+            problem = f"the app is read-only: {self._error.problem}"
             raise JournalUnavailable(problem, next_step="deliver the message again later")
 
     def tell(self, inbound: Inbound) -> None:
         """Say to whoever wrote during an outage that the message was not kept, once in an outage."""
         channel = self._channels.get(inbound.address.channel)
-        if self._error is None or channel is None or inbound.address in self._told or len(self._told) >= _MOST_TOLD:
+        if self._error is None or channel is None or inbound.address in self._told:
             return
         self._told.add(inbound.address)
         outbound = Outbound(new_id(), inbound.address, (Text(_NOTICE),), inbound.external_id, "notice")
@@ -100,8 +110,8 @@ class Outage:
         """One during an outage."""
         if self._error is None:
             return ()
-        detail = f"takes nothing, so the app is read-only: {_words(self._error)}"
-        return (Finding("journal", ok=False, detail=detail, next_step=getattr(self._error, "next_step", "")),)
+        detail = f"takes nothing, so the app is read-only: {self._error.problem}"
+        return (Finding("journal", ok=False, detail=detail, next_step=self._error.next_step),)
 
     def _begin(self, error: JournalUnavailable) -> None:
         self._error, self._over = error, trio.Event()
@@ -121,7 +131,3 @@ class Outage:
                 await channel.send(outbound)
         except BaseException as error:  # noqa: BLE001  # it was a courtesy
             self._observers.raise_notice(f"channels/{channel.name}", f"send raised {said(await own_fault(error))}")
-
-
-def _words(error: BaseException) -> str:
-    return error.problem if isinstance(error, JournalUnavailable) else said(error)

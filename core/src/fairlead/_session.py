@@ -14,7 +14,7 @@ from attrs import define, field
 from fairlead import _events as ev
 from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
-from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
+from fairlead.errors import DuplicateKey, VersionConflict
 
 if TYPE_CHECKING:
     from fairlead._contracts import Journal
@@ -270,20 +270,19 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 }
 
 
-@define
 class Running:
-    """A turn that runs in this process, for whoever wants to end it, or to know whether it goes on."""
+    """What a turn that runs shows to whoever wants to end it, or to know whether it goes on."""
 
     messages: tuple[str, ...]
     scope: trio.CancelScope
-    why: str = ""
+    why = ""
     """The word for what ended it from outside: ``cancelled``, ``interrupted``, ``stalled``."""
-    moves: int = 0
+    moves = 0
     """Counts what is shown of it: pieces of answers, and what tools say of themselves."""
-    patient: bool = False
+    patient = False
     """It waits for a person, which is no stall."""
 
-    def end(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Cancel it. The first reason counts."""
         self.why = self.why or why
         self.scope.cancel()
@@ -297,7 +296,6 @@ class Session:
         "_journal",
         "_lot",
         "_noted",
-        "_outage",
         "_publish",
         "cancel_next",
         "resend",
@@ -308,13 +306,9 @@ class Session:
     )
 
     def __init__(
-        self,
-        state: SessionState,
-        journal: Journal,
-        publish: Callable[[ev.Record], None] | None,
-        outage: Outage | None = None,
+        self, state: SessionState, journal: Journal | Outage, publish: Callable[[ev.Record], None] | None
     ) -> None:
-        self.state, self._journal, self._publish, self._outage = state, journal, publish, outage
+        self.state, self._journal, self._publish = state, journal, publish
         self._noted: list[ev.Event] = []
         self._busy = False
         self._lot: trio.lowlevel.ParkingLot | None = None
@@ -333,13 +327,6 @@ class Session:
         """Messages that no turn has taken up, in the order of coming."""
         begun = (self.state.turn.messages if self.state.turn else ()) + (self.running.messages if self.running else ())
         return [accepted for name, accepted in self.state.queue.items() if name not in begun]
-
-    @property
-    def mark(self) -> tuple[Any, ...]:
-        """Differs from an earlier one where something has gone on since."""
-        running = self.running
-        moves = None if running is None else (running.scope, running.moves, running.why)
-        return moves, self.state.version, len(self._noted)
 
     @property
     def writing(self) -> bool:
@@ -374,10 +361,7 @@ class Session:
                 apply(state, event)
             noted, self._noted = self._noted, []
             written = (*noted, *events)
-            try:
-                state.version = await self._journal.append(state.id, before, written, pending=state.pending)
-            except JournalUnavailable as error:
-                await self._insist(error, before, written)
+            state.version = await self._journal.append(state.id, before, written, pending=state.pending)
         except DuplicateKey:
             self._take_back(events, noted)
             raise
@@ -389,18 +373,6 @@ class Session:
         if self._publish is not None:
             for step, event in enumerate(written, before + 1):
                 self._publish(ev.Record(state.id, step, event))
-
-    async def _insist(self, error: JournalUnavailable, before: int, written: Sequence[ev.Event]) -> None:
-        """Write what the journal did not take, after its outage; raises the error where nobody waits for that."""
-        state = self.state
-        while self._outage is not None and await self._outage.outlast(error, written):
-            try:
-                state.version = await self._journal.append(state.id, before, written, pending=state.pending)
-            except JournalUnavailable as another:
-                error = another
-            else:
-                return
-        raise error
 
     def _take_back(self, events: Sequence[ev.Event], noted: list[ev.Event]) -> None:
         """A message came twice and was not written. A turn that runs here must not feel it."""
@@ -452,14 +424,9 @@ class Sessions:
     """The sessions that this process has folded; the least recently used idle ones are forgotten."""
 
     def __init__(
-        self,
-        journal: Journal,
-        publish: Callable[[ev.Record], None] | None = None,
-        capacity: int = 20_000,
-        *,
-        outage: Outage | None = None,
+        self, journal: Journal | Outage, publish: Callable[[ev.Record], None] | None = None, capacity: int = 20_000
     ) -> None:
-        self._journal, self._publish, self._capacity, self._outage = journal, publish, capacity, outage
+        self._journal, self._publish, self._capacity = journal, publish, capacity
         self._cached: OrderedDict[str, Session] = OrderedDict()
 
     async def get(self, name: str) -> Session:
@@ -469,7 +436,7 @@ class Sessions:
             records = await self._journal.read(name)
             session = self._cached.get(name)  # another task may have been faster
             if session is None:
-                session = self._cached[name] = Session(fold(name, records), self._journal, self._publish, self._outage)
+                session = self._cached[name] = Session(fold(name, records), self._journal, self._publish)
                 if len(self._cached) > self._capacity:
                     self._forget()
                 return session

@@ -20,7 +20,6 @@ from fairlead._config import Agent, Limits
 from fairlead._leaf import leaf
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
 from fairlead._policy import rule_of, said_no
-from fairlead._session import Running
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import Progress
 from fairlead.errors import TurnFailed
@@ -94,22 +93,24 @@ class Turn(Asking):
     async def run(self) -> ev.TurnEnded:
         """Drive the turn to its end and journal it. Only cancellation and a failing journal come out as exceptions."""
         limits = self._engine.limits
-        with trio.CancelScope(deadline=trio.current_time() + limits.seconds) as scope:
-            running = self._running = self._session.running = Running(self._messages, scope)
-            if self._session.cancel_next in self._messages:
-                running.end("cancelled")
-            try:
-                return await self._drive()
-            except TurnFailed as failure:
-                return await self.end("failed", reason=failure.reason, notice=failure.problem)
-            finally:
-                self._session.running = None
-        if running.why in _CANCELLED:
-            return await self.end("cancelled", reason=running.why, notice=_CANCELLED[running.why])
-        if running.why:
-            text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
-            return await self.end("failed", reason=running.why, notice=text)
-        return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
+        self.scope = trio.CancelScope(deadline=trio.current_time() + limits.seconds)
+        self._session.running = self
+        try:
+            with self.scope:
+                if self._session.cancel_next in self.messages:
+                    self.stop("cancelled")
+                try:
+                    return await self._drive()
+                except TurnFailed as failure:
+                    return await self.end("failed", reason=failure.reason, notice=failure.problem)
+            if self.why in _CANCELLED:
+                return await self.end("cancelled", reason=self.why, notice=_CANCELLED[self.why])
+            if self.why:
+                text = f"The turn was stopped: nothing went on for {limits.stall_seconds:g} s."
+                return await self.end("failed", reason=self.why, notice=text)
+            return await self.end("failed", reason="time", notice=f"The turn was stopped after {limits.seconds:g} s.")
+        finally:
+            self._session.running = None  # only now: until its end is journalled nobody else may end its messages
 
     async def end(
         self,
@@ -140,7 +141,7 @@ class Turn(Asking):
                 usage = usage + event.usage
         ended = ev.TurnEnded(
             turn=self.id,
-            messages=self._messages if turn is None else turn.messages,
+            messages=self.messages if turn is None else turn.messages,
             outcome=outcome,
             answer=answer,
             address=self._address,
@@ -149,7 +150,7 @@ class Turn(Asking):
             usage=usage,
             at=now,
         )
-        if outcome == "answered" or self._messages[0] in session.state.queue:  # else it was erased
+        if outcome == "answered" or self.messages[0] in session.state.queue:  # else it was erased
             await self._append(*events, *results, ended, own=outcome == "answered")
         return ended
 
@@ -192,15 +193,15 @@ class Turn(Asking):
         revised: tuple[Message, ...] = ()
         if self._engine.policy.watches("message_in"):
             revised, refused = await self._let_in(self._accepted)
-            if len(refused) == len(self._accepted):
+            if len(refused) == len(self.messages):
                 last, verdict = refused.pop()
                 self._turn_away(refused)
-                self._answers([last])
+                self._answers((last.message.id,))
                 return await self.end("refused", reason=rule_of(verdict), notice=refusal_of(verdict))
             if refused:
                 self._turn_away(refused)
-                self._answers([each for each in self._accepted if each.message.id in self._session.state.queue])
-        self._session.note(ev.TurnStarted(turn=self.id, messages=self._messages, revised=revised, at=self._now()))
+                self._answers(tuple([each.message.id for each in self._accepted]))
+        self._session.note(ev.TurnStarted(turn=self.id, messages=self.messages, revised=revised, at=self._now()))
         return None
 
     def _is_full(self, most: int) -> bool:
@@ -360,7 +361,7 @@ class Turn(Asking):
             self._order.progress(told)
 
     def _moved(self, call: ToolCall, detail: str) -> None:
-        self._running.moves += 1
+        self.moves += 1
         self._show(call, "running", detail)
 
     def _check_limits(self) -> None:

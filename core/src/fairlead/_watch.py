@@ -45,8 +45,9 @@ class Watch:
 
     def _look(self, session: Session, before: _Seen | None) -> _Seen:
         running, now = session.running, trio.current_time()
-        if before is None or before.mark != session.mark or running is None or running.patient:
-            return _Seen(session.mark, now)
+        mark = (running, running and running.moves, running and running.why, session.state.version)
+        if before is None or before.mark != mark or running is None or running.patient:
+            return _Seen(mark, now)
         quiet, name = now - before.since, session.state.id
         if running.why:
             if quiet >= _LATE and not before.told:
@@ -57,7 +58,7 @@ class Watch:
         text = f"session {name!r} has made no progress for {quiet:.0f} s; {_awaited(session)} is waited for"
         if quiet >= self._limits.stall_seconds and not session.writing:  # its end would wait for the journal too
             self._notice("lanes", f"{text}; its turn is ended", session=name)
-            running.end("stalled")
+            running.stop("stalled")
         elif quiet >= self._limits.warn_seconds and not before.told:
             self._notice("lanes", text, session=name)
             before.told = True
@@ -67,15 +68,10 @@ class Watch:
 def _awaited(session: Session) -> str:
     """What a turn waits for, with its id."""
     turn = session.state.turn
-    if session.writing:
-        found = "the journal"
-    elif turn is None:
+    if turn is None:
         return "a policy"
-    elif turn.calls:
-        found = ", ".join(f"tool {call.tool!r} (call {call.id})" for call in turn.calls.values())
-    else:
-        found = "the model"
-    return f"{found} in turn {turn.id}" if turn is not None else found
+    calls = [f"tool {call.tool!r} (call {call.id})" for call in turn.calls.values()]
+    return f"{', '.join(calls) or 'the model'} in turn {turn.id}"
 
 
 _LONGEST = 480.0

@@ -28,7 +28,7 @@ from fairlead import (
     Usage,
     Verdict,
 )
-from fairlead.config import Config, ModelRef, PluginConfig
+from fairlead.config import Agent, Config, ModelRef, PluginConfig
 from fairlead.testing import ScriptedProvider
 from fairlead_budgets._policy import Budgets
 from fairlead_budgets.operations import Account, Table, accounts
@@ -119,6 +119,7 @@ async def app_of(
     rules: Sequence[Any] = (),
     channels: Sequence[Channel] = (),
     observers: Sequence[Observer] = (),
+    agent: Agent = Agent(),  # noqa: B008  # frozen
     **options: Any,
 ) -> AsyncIterator[App]:
     """A whole app, with the policy loaded by its entry point; after 20 s it is too late."""
@@ -126,7 +127,7 @@ async def app_of(
     plugins = [PluginConfig("policies", "budgets", isolation="host", options=options)]
     if rules:
         plugins.append(PluginConfig("policies", "rules", isolation="host", options={"rules": rules}))
-    config = Config(data_dir=data_dir, plugins=tuple(plugins), models={"default": refs})
+    config = Config(data_dir=data_dir, plugins=tuple(plugins), models={"default": refs}, agents=(agent,))
     async with fairlead.open(config, providers=providers, channels=channels, observers=observers) as app:
         assert ["ready"] * len(plugins) == [report.status for report in app.reports]
         with trio.fail_after(20):

@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from fairlead import ModelAnswer, ModelInfo, Principal, Text, Usage, errors, events
+from fairlead import ModelAnswer, ModelInfo, ModelRequest, Principal, Text, Usage, errors, events
+from fairlead.config import Agent
 from fairlead.testing import CapturingChannel, RecordingObserver, calls
 from fairlead_budgets import _file
-from fairlead_budgets.operations import audit, report
+from fairlead_budgets.operations import accounts, audit, report
 
 from .spending import answer, app_of, one, provider, table
 
@@ -252,3 +253,48 @@ async def test_ledger_that_cannot_be_written_stops_requests(tmp_path: Path, monk
         assert 0 == model.answered
         await app.ask("hi", session="s")
     assert 1 == model.answered
+
+
+async def test_summary_of_a_long_session_counts(tmp_path: Path) -> None:
+    """A compaction asks a model as well; every request that reached it is in the ledger, and nothing else is."""
+    small = ModelInfo("m", window=4000, max_output=100, input_price=1.0, output_price=10.0)
+    words = "The harbour was quiet and the crew went on with the usual work of the day. " * 12
+
+    def step(request: ModelRequest) -> ModelAnswer:
+        summary = request.instructions.startswith("You write the summary")
+        return answer("They spoke of the harbour." if summary else words, Usage(len(request.history), 200))
+
+    model = provider([step], small, repeat=True)
+    limits = {"all": {"requests": 1000}}
+    async with app_of(tmp_path, model, limits=limits) as app:
+        for number in range(8):
+            await app.ask(f"question {number}: {words}", session="s")
+        made = await app.sessions.compact("s")
+        assert made is not None
+        assert made.summary
+    state = one(tmp_path, limits=limits)
+    assert 8 < model.answered == state.used_requests
+    assert ["s"] == [row.who for row in report(table(tmp_path), "session", 0)]
+
+
+async def test_turn_of_several_people_is_charged_to_each(tmp_path: Path) -> None:
+    """What was collected while a turn ran is one request; it needs room in the budget of everybody who asked."""
+    limits = {"person": {"scope": "principal", "requests": 1}, "all": {"requests": 10}}
+    channel, model = CapturingChannel(), provider([answer()], repeat=True, delay=0.5)
+    async with (
+        app_of(tmp_path, model, channels=[channel], agent=Agent(mode="collect"), limits=limits) as app,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(app.serve)
+        await channel.say("one", author="ann")
+        while not model.answered:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        await channel.say("two", author="bob")
+        await channel.say("three", author="carl")
+        assert ["answer", "answer"] == [(await channel.next()).kind for _ in range(2)]
+        await channel.say("four", author="carl")
+        assert "notice" == (await channel.next()).kind
+        app.stop()
+    used = {each.who: each.used_requests for each in accounts(table(tmp_path, limits=limits))}
+    assert {"captured:ann": 1, "captured:bob": 1, "captured:carl": 1, "": 2} == used
+    assert 2 == model.answered

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
@@ -13,7 +14,7 @@ from fairlead_budgets._policy import Budgets
 
 from .spending import review
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "limits": {
         "all": {"dollars": 1_000_000, "tokens": 1_000_000_000_000},
         "mallory": {"scope": "principal", "who": "kit:mal*", "requests": 0},
@@ -26,9 +27,14 @@ OPTIONS = {
 }
 
 
+NARROWER = {"none": {"scope": "agent", "who": "main", "requests": 0}}
+
+
 class TestBudgets(PolicyConformance):
+    more: Mapping[str, Any] = {}
+
     def settings(self, tmp_path: Path) -> Settings:
-        return Settings("budgets", OPTIONS, tmp_path)
+        return Settings("budgets", OPTIONS | {"limits": {**OPTIONS["limits"], **self.more}}, tmp_path)
 
     async def make_worker(self, tmp_path: Path) -> Policy:
         return Budgets(self.settings(tmp_path))
@@ -44,8 +50,11 @@ class TestBudgets(PolicyConformance):
         return [review("r-m", who="kit:mallory"), review("r-q", provider="q")]
 
     async def make_narrower(self, tmp_path: Path) -> Policy:
-        limits = OPTIONS["limits"] | {"none": {"scope": "agent", "who": "main", "requests": 0}}  # type: ignore[operator]  # a dict of dicts
-        return Budgets(Settings("narrower", OPTIONS | {"limits": limits}, tmp_path))
+        self.more = NARROWER
+        try:
+            return await self.make_worker(tmp_path)
+        finally:
+            self.more = {}
 
     async def lesser(self) -> Sequence[tuple[Review, Review]]:
         """Ann and Mallory; a cheap provider and a dear one."""

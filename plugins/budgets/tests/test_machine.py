@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import apsw
-from attrs import define
+from attrs import define, evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -44,6 +44,8 @@ class Known:
     """What the model of the test knows of a request."""
 
     ask: Ask
+    parties: list[Party]
+    """Whoever asked for it."""
     at: float
     """The ledger's time when it was reserved."""
     process: int
@@ -109,25 +111,27 @@ class Spending(RuleBasedStateMachine):
             outcome = reserve(process.connection, LIMITS, process.presence.process, ask, self.clock)
         assert fits == (outcome.over is None)
         if fits:
-            self.requests[ask.request] = Known(ask, now, process.presence.process, nano, tokens)
+            self.requests[ask.request] = Known(ask, [ask.party], now, process.presence.process, nano, tokens)
             self.time = now
 
-    @rule(data=st.data(), nano=FIGURES, tokens=FIGURES)
-    def ask_again(self, data: st.DataObject, nano: int, tokens: int) -> None:
-        """The same request, revised: it is charged once, with what it can be now, or not at all."""
+    @rule(data=st.data(), who=PEOPLE, revised=st.none() | st.tuples(FIGURES, FIGURES))
+    def ask_again(self, data: st.DataObject, who: str, revised: tuple[int, int] | None) -> None:
+        """The same request, revised or for somebody else too: charged once, with what it can be, or not at all."""
         known = self.one_open(data)
         if known is None:
             return
         process = self.process_of(known)
-        ask = Ask(known.ask.request, known.ask.party, nano, tokens, 0)
+        nano, tokens = revised or (known.nano, known.tokens)
+        ask = Ask(known.ask.request, evolve(known.ask.party, principal=who), nano, tokens, 0)
         with transaction(process.connection):
             outcome = reserve(process.connection, LIMITS, process.presence.process, ask, self.clock)
-        if (nano, tokens) == (known.nano, known.tokens):
+        if ask.party in known.parties and (nano, tokens) == (known.nano, known.tokens):
             assert outcome.over is None
             return
         now = self.time = max(self.time, self.clock)
         if outcome.over is None:
             known.nano, known.tokens, known.at = nano, tokens, now
+            known.parties.append(ask.party)
         else:
             known.nano = known.tokens = known.requests = 0
             known.open = False
@@ -162,7 +166,7 @@ class Spending(RuleBasedStateMachine):
     def no_budget_is_exceeded(self) -> None:
         now = max(self.time, self.clock)
         for limit in LIMITS[:3]:
-            for key in {limit.key(each.ask.party) for each in self.requests.values()}:
+            for key in {limit.key(party) for each in self.requests.values() for party in each.parties}:
                 assert self.within(limit, key, now)
 
     @invariant()
@@ -170,7 +174,7 @@ class Spending(RuleBasedStateMachine):
         now = max(self.time, self.clock)
         connection = self.processes[0].connection
         for limit in LIMITS:
-            for key in {limit.key(each.ask.party) for each in self.requests.values()} - {None}:
+            for key in {limit.key(party) for each in self.requests.values() for party in each.parties} - {None}:
                 state = account(connection, limit, str(key), now)
                 both = state.used + state.held
                 assert self.spent(limit, str(key), now) == (both.nano, both.tokens, both.requests)
@@ -196,7 +200,7 @@ class Spending(RuleBasedStateMachine):
         inside = [
             each
             for each in self.requests.values()
-            if limit.key(each.ask.party) == key and limit.window.at(each.at).bucket >= first
+            if key in map(limit.key, each.parties) and limit.window.at(each.at).bucket >= first
         ]
         return (
             sum(each.nano for each in inside),

@@ -195,6 +195,13 @@ def test_blocking_is_no_fault_where_it_waits_in_a_thread(tmp_path: Path, capsys:
     assert "loop" not in broken(check(capsys, wheel, "--static")[1])
 
 
+def test_another_loop_is_no_fault_in_a_thread_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where a server that exists for asyncio only is bridged to trio."""
+    code = "import asyncio\nimport threading\ndef f() -> None:\n    threading.Thread(target=asyncio.run).start()\n"
+    wheel = write_wheel(tmp_path / "acme_cubes-1.0-py3-none-any.whl", code=code)
+    assert "loop" not in broken(check(capsys, wheel, "--static")[1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -326,6 +333,18 @@ def test_project_without_the_kit_is_bronze(tmp_path: Path, capsys: pytest.Captur
     assert "no conformance class is tested for: tools" == next(
         each["seen"] for each in found["rules"] if each["rule"] == "kit"
     )
+
+
+def test_plugin_that_only_observes_needs_no_kit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is none for observers; the tests of its own count."""
+    target = project(
+        tmp_path,
+        plugin=("def fairlead_tools(", "def fairlead_observers("),
+        test_fairlead_my_dice=("(ToolConformance)", ""),
+    )
+    found = check(capsys, target, "--yes", "--tier", "silver")[1]
+    outcomes = {each["rule"]: each for each in found["rules"]}
+    assert (True, True) == (outcomes["loads"]["ok"], outcomes["kit"]["ok"]), outcomes
 
 
 # -- tiers

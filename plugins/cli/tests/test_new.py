@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from fairlead.wire import build_validator, check
-from fairlead_cli._new import KINDS, render
+from fairlead_cli._new import ASYNCIO, KINDS, render
 from fairlead_cli.command import main
 
 LINES = 150
 """What a project may have in all, blank lines and the licence left out."""
-kinds = pytest.mark.parametrize("kind", KINDS)
+forms = pytest.mark.parametrize(
+    ("kind", "runtime"), [*((kind, "trio") for kind in KINDS), *((kind, "asyncio") for kind in ASYNCIO)]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +32,10 @@ def new(*arguments: str) -> int:
     return int(done.value.code or 0)
 
 
-@kinds
-def test_project_has_its_parts(kind: str, tmp_path: Path) -> None:
+@forms
+def test_project_has_its_parts(kind: str, runtime: str, tmp_path: Path) -> None:
     """Package, metadata, one worker, its tests with the kit, README, licence, and a file for CI."""
-    assert 0 == new(kind, "my-thing")
+    assert 0 == new(kind, "my-thing", "--runtime", runtime)
     target = tmp_path / "fairlead-my-thing"
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     source = "src/fairlead_my_thing"
@@ -51,22 +53,21 @@ def test_project_has_its_parts(kind: str, tmp_path: Path) -> None:
     assert expected == found
 
 
-@kinds
-def test_project_is_short(kind: str) -> None:
+@forms
+def test_project_is_short(kind: str, runtime: str) -> None:
     """All its files together, as somebody reads them before the first change."""
-    texts = {
-        path: text for path, text in render(kind, "my-thing", "fairlead-my-thing", "MIT").items() if path != "LICENSE"
-    }
+    made = render(kind, "my-thing", "fairlead-my-thing", "MIT", runtime)
+    texts = {path: text for path, text in made.items() if path != "LICENSE"}
     count = sum(1 for text in texts.values() for line in text.splitlines() if line.strip())
     assert count < LINES, count
 
 
-@kinds
+@forms
 @pytest.mark.parametrize("name", ["dice", "a", "my-long-name-7"])
 @pytest.mark.parametrize("license_", ["MIT", "Apache-2.0", "none"])
-def test_metadata_is_in_order(kind: str, name: str, license_: str) -> None:
+def test_metadata_is_in_order(kind: str, runtime: str, name: str, license_: str) -> None:
     """For each name and licence: the manifest matches its schema, defaults match the settings, the rest parses."""
-    texts = render(kind, name, f"fairlead-{name}", license_)
+    texts = render(kind, name, f"fairlead-{name}", license_, runtime)
     project = tomllib.loads(texts["pyproject.toml"])["project"]
     assert f"fairlead-{name}" == project["name"]
     assert {KINDS[kind].group: [name]} == {
@@ -76,6 +77,8 @@ def test_metadata_is_in_order(kind: str, name: str, license_: str) -> None:
     (path,) = (path for path in texts if path.endswith("fairlead-plugin.json"))
     manifest = json.loads(texts[path])
     check("plugin-manifest", manifest)
+    assert runtime == manifest["runtime"]
+    assert ("import asyncio" in texts[path.replace("fairlead-plugin.json", "plugin.py")]) == (runtime == "asyncio")
     example = texts["README.md"].partition("```toml\n")[2].partition("```")[0]
     table = tomllib.loads(example)[KINDS[kind].group][name]
     assert build_validator(manifest["settings"]).is_valid(table)
@@ -103,6 +106,14 @@ def test_name_that_will_not_do_is_refused(
     assert 2 == new("tool", name)
     assert words in capsys.readouterr().err
     assert [] == list(tmp_path.iterdir())
+
+
+def test_kind_without_a_form_for_asyncio_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the kinds that have one, and what works."""
+    assert 2 == new("policy", "curfew", "--runtime", "asyncio")
+    told = capsys.readouterr().err
+    assert "expected channel or tool for asyncio, found policy" in told
+    assert "next: fairlead new policy curfew" in told
 
 
 def test_directory_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

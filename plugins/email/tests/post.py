@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -143,6 +143,8 @@ class Gate:
     cut_after: int | None = None
     """Bytes of the server after which every connection breaks."""
     _streams: list[tuple[trio.SocketStream, trio.SocketStream]] = field(factory=list)
+    _speaking: trio.Lock = field(factory=trio.Lock)
+    """Held while something is sent to a client."""
     _flows: trio.Event = field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -181,14 +183,19 @@ class Gate:
                             await sink.send_all(data[: len(data) + self.cut_after])
                         self.cut_after = None
                         break
-                await sink.send_all(data)
+                async with self._speaking if from_server else nullcontext():
+                    await sink.send_all(data)
         scope.cancel()
 
     async def say(self, data: bytes) -> None:
         """To every client, as if the server had said it."""
         for near, _ in list(self._streams):
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                await near.send_all(data)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                self._speaking.acquire_nowait()  # where the server is just speaking itself, there is no place for more
+                try:
+                    await near.send_all(data)
+                finally:
+                    self._speaking.release()
 
     async def drop(self) -> None:
         for pair in list(self._streams):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -125,3 +126,19 @@ def test_entry_point_imports_no_apsw() -> None:
     """It is imported when the app starts; what is heavy comes when the memory is opened."""
     program = "import fairlead_sqlite.plugin, sys; sys.exit('apsw' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+async def test_process_that_dies_while_it_makes_the_file_leaves_one_that_opens(tmp_path: Path) -> None:
+    """What it had begun is undone by the next one, which must not be content to read for that."""
+    path = file_of(tmp_path)
+    path.parent.mkdir()
+    template = tmp_path / "template.db"
+    connection = apsw.Connection(str(template))
+    connection.execute("PRAGMA user_version = 0; BEGIN IMMEDIATE; CREATE TABLE t (x)")
+    connection.cache_flush()  # a journal that must be rolled back stands beside the file
+    shutil.copy(template, path)
+    shutil.copy(tmp_path / "template.db-journal", path.with_name("fairlead.db-journal"))
+    connection.close()
+    assert path.with_name("fairlead.db-journal").stat().st_size > 0
+    async with opened(tmp_path) as memory:
+        assert 1 == await memory.journal.append("s", 0, [said()], pending=False)

@@ -113,7 +113,7 @@ LEFT = [
     left(
         "subreaper",
         "import time\nlibc.prctl(36, 1, 0, 0, 0)\nif os.fork() == 0:\n if os.fork() == 0: time.sleep(99)\n os._exit(0)",
-        "len([n for n in os.listdir('/proc') if n.isdigit()]) == 3",
+        "len([n for n in os.listdir('/proc') if n.isdigit()]) == 4",
     ),
     left(
         "file that runs at each start",

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import pytest
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+    from fairlead.testing._report import Report
+
+__all__ = ["Gathered", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 NAME = "fairlead-report"
 
@@ -25,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Whoever asks for a report gets one, also of nothing."""
     if config.getoption("fairlead_report"):
         _report(config)
+    elif config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Gathered(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,8 +41,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _report(config)
 
 
-def _report(config: pytest.Config) -> None:
-    if not config.pluginmanager.has_plugin(NAME):
-        from fairlead.testing._report import Report  # noqa: PLC0415  # see above
+class Gathered:
+    """Where other processes run the tests (pytest-xdist), none is collected here: checks show as they arrive."""
 
-        config.pluginmanager.register(Report(config), NAME)
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
+        """The report begins with the first check, which it would otherwise miss."""
+        if not any(name == "fairlead" for name, _ in report.user_properties):
+            return None
+        self._config.pluginmanager.unregister(self)
+        begun = _report(self._config)
+        begun.pytest_runtest_logreport(report)
+        return begun.pytest_report_teststatus(report)
+
+
+def _report(config: pytest.Config) -> Report:
+    from fairlead.testing._report import Report  # noqa: PLC0415  # see above
+
+    found: Report | None = config.pluginmanager.get_plugin(NAME)
+    if found is None:
+        found = Report(config)
+        config.pluginmanager.register(found, NAME)
+    return found

@@ -58,7 +58,8 @@ class Report:
     """The part of the plugin that is there where checks are."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._file = str(config.getoption("fairlead_report"))
+        # A process of pytest-xdist, which runs some of the tests, tells the one that has all.
+        self._file = "" if hasattr(config, "workerinput") else str(config.getoption("fairlead_report"))
         self._verbose = config.get_verbosity() > 0
         self._found: list[Kept] = []
 

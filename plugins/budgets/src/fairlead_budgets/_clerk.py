@@ -27,6 +27,7 @@ T = TypeVar("T")
 @define(eq=False)
 class _Task(Generic[T]):
     act: Callable[[apsw.Connection], T]
+    durable: bool
     done: trio.Event = field(factory=trio.Event)
     result: T | None = None
     error: Exception | None = None
@@ -53,12 +54,15 @@ class Clerk:
             if connection is not None:
                 await trio.to_thread.run_sync(connection.close, limiter=self._thread)
 
-    async def do(self, act: Callable[[apsw.Connection], T]) -> T:
+    async def do(self, act: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:
         """Run it in a transaction, with whatever else waits. `LedgerUnavailable`: nothing was written.
+
+        `durable`: it survives power loss when this returns; else it survives the death of the process, and is durable
+        with the next one that is.
 
         Cancelled: nothing was written either; where it is already being written, it waits for the end and returns.
         """
-        task = _Task(act)
+        task = _Task(act, durable)
         self._waiting.append(cast("_Task[object]", task))
         try:
             async with self._turn:
@@ -94,6 +98,9 @@ class Clerk:
         connection = self._connection
         if connection is None:
             raise LedgerUnavailable("the ledger is closed")
+        level = "FULL" if any(task.durable for task in batch) else "NORMAL"
+        with explained(self._path):
+            connection.execute(f"PRAGMA synchronous = {level}")
         with explained(self._path), transaction(connection):
             for task in batch:
                 task.result = task.act(connection)

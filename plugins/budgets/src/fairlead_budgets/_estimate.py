@@ -1,9 +1,9 @@
 """How many tokens a request can be, without reading an old message twice.
 
 Nobody outside of a provider counts its tokens exactly. A token of the byte-pair vocabularies in use stands for about
-four bytes of English and three of code, and one character of Chinese or Japanese is three bytes and about one token: a
-third of the bytes is above the truth for nearly everything. Once a session has been answered, the provider's own
-figure stands for everything that it was sent then, and only what was said since is estimated.
+four bytes of English, and for two to three of dense code and of Chinese: half of the bytes is above the truth for
+nearly everything but random characters. Once a session has been answered, the provider's own figure stands for
+everything that it was sent then, and only what was said since is estimated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Estimates", "output_bound"]
 
 Item = Message | ToolResult
 
-BYTES_PER_TOKEN = 3
+BYTES_PER_TOKEN = 2
 ITEM_TOKENS = 8
 """What marks a message, a call or a result: roles, names, ids."""
 MEDIA_TOKENS = 5000
@@ -42,15 +42,15 @@ class Known:
 
     count: int
     """Items that it covers."""
-    last: str
-    """The id of the last one of them: another one there, and the history is another one."""
+    last: Item | None
+    """The last one of them: another one there, and the history is another one."""
     tokens: int
     """Estimated, of the items alone."""
     frame: tuple[object, ...] = ()
     """What stood around the history."""
     frame_tokens: int = 0
-    base: tuple[str, int, str, int] | None = None
-    """Whose figure it is (``provider/model``), of how many items, the last one's id, and what the provider counted."""
+    base: tuple[str, int, Item, int] | None = None
+    """Whose figure it is (``provider/model``), of how many items, the last of them, and what the provider counted."""
 
 
 class Estimates:
@@ -64,14 +64,14 @@ class Estimates:
         """What is sent, at most. `model`: ``provider/model``."""
         known = self._known.get(request.session)
         if known is None or not _continues(request.history, known.count, known.last):
-            known = Known(0, "", 0)
+            known = Known(0, None, 0)
         frame = (request.instructions, request.tools, request.output_schema)
         if known.frame != frame:
             known.frame, known.frame_tokens, known.base = frame, _frame_tokens(request), None
         new = request.history[known.count :]
         if new:
             known.tokens += sum(map(_item_tokens, new))
-            known.count, known.last = len(request.history), _ident(new[-1])
+            known.count, known.last = len(request.history), new[-1]
         self._keep(request.session, known)
         base = known.base
         if base is not None and base[0] == model and _continues(request.history, base[1], base[2]):
@@ -83,7 +83,7 @@ class Estimates:
         known = self._known.get(request.session)
         frame = (request.instructions, request.tools, request.output_schema)
         if known is not None and request.history and input_tokens and known.frame == frame:
-            known.base = (model, len(request.history), _ident(request.history[-1]), input_tokens)
+            known.base = (model, len(request.history), request.history[-1], input_tokens)
 
     def _keep(self, session: str, known: Known) -> None:
         if session:
@@ -108,13 +108,14 @@ def output_bound(request: ModelRequest, listed: int | None, cap: int | None) -> 
     return (listed, False) if listed else (OUTPUT_TOKENS, True)
 
 
-def _continues(history: Sequence[Item], count: int, last: str) -> bool:
+def _continues(history: Sequence[Item], count: int, last: Item | None) -> bool:
     """Whether a history begins with the items that were seen. No item but one is looked at."""
-    return count == 0 or (len(history) >= count and _ident(history[count - 1]) == last)
-
-
-def _ident(item: Item) -> str:
-    return item.id if isinstance(item, Message) else f"result of {item.call}"
+    if count == 0:
+        return True
+    if len(history) < count:
+        return False
+    found = history[count - 1]
+    return found is last or found == last  # in another process each request brings new objects
 
 
 def _frame_tokens(request: ModelRequest) -> int:

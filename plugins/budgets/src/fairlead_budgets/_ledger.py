@@ -110,14 +110,21 @@ def account(connection: apsw.Connection, limit: Limit, key: str, now: float) -> 
 
 
 def reserve(connection: apsw.Connection, limits: Sequence[Limit], process: int, ask: Ask, clock: float) -> Outcome:
-    """Charge a request to all budgets that it is about, or to none. The same request twice is charged once."""
+    """Charge a request to all budgets that it is about, or to none. The same request twice is charged once.
+
+    One that several people have asked for comes once for each: it is charged to the budgets of all of them.
+    """
     now = time_of(connection, clock)
     before = _held(connection, ask.request)
-    if before is not None:
-        if (before.nano, before.input, before.output) == (ask.nano, ask.input, ask.output):
-            return Outcome()
-        _charge(connection, before.charges, held=-before.amount)  # it was revised: what it can cost is now this
     found = [(limit, key) for limit in limits if (key := limit.key(ask.party)) is not None]
+    if before is not None:
+        charged = {(budget, key) for budget, key, _ in before.charges}
+        known = charged.issuperset((limit.name, key) for limit, key in found)
+        if known and (before.nano, before.input, before.output) == (ask.nano, ask.input, ask.output):
+            return Outcome()
+        _charge(connection, before.charges, held=-before.amount)  # it was revised, or has one author more
+        others = charged.difference((limit.name, key) for limit, key in found)
+        found += [(limit, key) for limit in limits for budget, key in sorted(others) if budget == limit.name]
     states = [account(connection, limit, key, now) for limit, key in found]
     over = [state for state in states if not state.limit.holds(state.used + state.held + ask.amount)]
     refusing = [state for state in over if state.limit.denies]
@@ -128,7 +135,8 @@ def reserve(connection: apsw.Connection, limits: Sequence[Limit], process: int, 
         return Outcome(max(refusing, key=_renewal))
     charges: list[Charge] = [(state.limit.name, state.key, state.span.bucket) for state in states]
     figures = (ask.nano, ask.input, ask.output, 1)
-    seq = _enter(connection, now, "reserved", ask.request, _party(connection, ask.party), figures, charges=charges)
+    party = before.party if before is not None else _party(connection, ask.party)
+    seq = _enter(connection, now, "reserved", ask.request, party, figures, charges=charges)
     connection.execute("INSERT OR REPLACE INTO holds VALUES (?, ?, ?)", (ask.request, process, seq))
     _charge(connection, charges, held=ask.amount)
     warned = [state for state in states if _is_news(connection, state, spent_out=state in over)]

@@ -14,7 +14,7 @@ import trio
 from attrs import evolve
 
 from fairlead import Finding, Message, ModelRequest, Policy, Review, Settings, Text, Usage, Verdict
-from fairlead_budgets._amounts import Price
+from fairlead_budgets._amounts import NANO, Price
 from fairlead_budgets._errors import LedgerUnavailable
 from fairlead_budgets._estimate import Estimates, output_bound
 from fairlead_budgets._ledger import Ask, Outcome, Settlement, find_lost, reserve, settle
@@ -156,7 +156,9 @@ class Budgets(Policy):
                 min(usage.output_tokens, MOST_TOKENS),
             )
         assert self._clerk is not None, "it is open"
-        await self._clerk.do(partial(settle, request=request.id, actual=actual, clock=self.clock()))
+        # Where power loss takes this away, the whole reservation counts: nobody has more than there is.
+        act = partial(settle, request=request.id, actual=actual, clock=self.clock())
+        await self._clerk.do(act, durable=False)
 
     async def check(self) -> Sequence[Finding]:
         """How full the budgets are, and whether the clock went back."""
@@ -172,7 +174,7 @@ def _cost(usage: Usage, own: Price | None) -> int:
     """In nano-dollars: by our price, else by what the core or the provider says."""
     if own is not None:
         return own.of(usage)
-    return math.ceil((usage.cost or 0.0) * 1e9)
+    return math.ceil(min(usage.cost or 0.0, MOST_NANO / NANO) * NANO)
 
 
 def _remember(known: OrderedDict[str, T], key: str, value: T, most: int) -> None:

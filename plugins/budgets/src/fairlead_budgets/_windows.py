@@ -88,7 +88,8 @@ class Window:
         """``day``, ``24h``, ``total``."""
         if not self.rolling:
             return self.calendar
-        unit = next(unit for unit in ("d", "h", "m") if self.rolling % _UNITS[unit] == 0)
+        fits = [unit for unit in ("d", "h", "m") if self.rolling % _UNITS[unit] == 0]
+        unit = fits[0] if self.rolling > _UNITS["d"] else fits[fits[0] == "d"]  # 24h is what people write
         return f"{self.rolling // _UNITS[unit]}{unit}"
 
 

@@ -75,6 +75,7 @@ def command(
     options = [*(f"--find-links={Path(each).resolve()}" for each in find_links), *(["--no-index"] if no_index else [])]
     with tempfile.TemporaryDirectory(prefix="fairlead-check-") as directory:
         work = Path(directory).resolve()
+        work.chmod(0o711)  # servers that its tests start may be other users: they must get to their files
         wheel = build(target.resolve(), _made(work / "wheel")) if target.is_dir() else target.resolve()
         subject = open_subject(wheel, work / "site", _tests_of(target, tests))
         outcomes = [*look_at_metadata(subject), *look_at_code(subject)]

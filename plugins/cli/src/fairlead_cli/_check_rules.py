@@ -44,14 +44,17 @@ _TABLE = {
         "settings": "Its settings are a JSON Schema of an object that has every secret and every required key.",
         "metadata": "The wheel has a summary, a README, a licence with its text, and the versions of Python.",
         "public-names": "It imports the public names of the core only.",
-        "loads": "In a process of its own it imports, and has the hook of its kind and none that does not exist.",
+        "loads": "In a process of its own it imports, and has the hook of its kind or that of observers, and none that"
+        " does not exist.",
     },
     "silver": {
-        "kit": "Its tests subclass the conformance class of each of its kinds, and no promise is broken.",
+        "kit": "Its tests subclass the conformance class of each kind of worker that it makes, and break no promise;"
+        " observers have none.",
         "tests": "Its other tests pass too.",
         "typed": "It has `py.typed`, and every function says the types of what it takes and gives.",
         "thin": f"Importing it takes {LOAD_SECONDS} s of processor time at most: what is heavy waits for `open`.",
-        "loop": "It imports no event loop but that of its runtime, and no async function calls what blocks.",
+        "loop": "It imports no event loop but that of its runtime, save in a module that starts a thread for it; and no"
+        " async function calls what blocks.",
         "described": "Every setting has a description, and a default that matches its own schema.",
     },
     "gold": {

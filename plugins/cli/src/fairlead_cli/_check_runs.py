@@ -122,11 +122,12 @@ def fresh_place(wheel: Path, work: Path, options: Sequence[str]) -> Place:
 
 def look_at_runs(subject: Subject, place: Place) -> Iterator[Outcome]:
     """All rules on what it does."""
-    yield from _imported(subject, place)
+    kinds = {point.kind for point in subject.points}
+    yield from _imported(subject, place, kinds)
     if subject.tests is None:
         yield from nothing_ran("there are no tests; a wheel has none: --tests DIR", *RUNS[2:7])
     else:
-        yield from _tested(subject, place, subject.tests)
+        yield from _tested(subject, place, subject.tests, kinds)
     yield _strict(subject, place)
 
 
@@ -134,7 +135,8 @@ def _env(subject: Subject, place: Place) -> dict[str, str]:
     return environment(place.work, subject.site, place.work)
 
 
-def _imported(subject: Subject, place: Place) -> Iterator[Outcome]:
+def _imported(subject: Subject, place: Place, kinds: set[str]) -> Iterator[Outcome]:
+    """Takes out of `kinds` those of which it makes no worker: it only observes."""
     result = place.work / "imported.json"
     points = json.dumps([point.value.replace(" ", "").partition(":")[::2] for point in subject.points])
     command = [str(place.python), "-c", _IMPORT, str(result), points]
@@ -152,6 +154,8 @@ def _imported(subject: Subject, place: Place) -> Iterator[Outcome]:
             faults.append(f"{point.label}: {problem}")
         elif file and not Path(file).is_relative_to(subject.site):
             faults.append(f"{point.label}: another copy was imported, {file}")
+        elif hooks == ["fairlead_observers"]:
+            kinds.discard(point.kind)
         elif f"fairlead_{point.kind}" not in hooks:
             faults.append(f"{point.label}: it has no hook fairlead_{point.kind}; it has {', '.join(hooks) or 'none'}")
         if took > LOAD_SECONDS:
@@ -162,14 +166,14 @@ def _imported(subject: Subject, place: Place) -> Iterator[Outcome]:
     yield Outcome("thin", not slow, "; ".join(slow), "import what is heavy in open()" if slow else "")
 
 
-def _tested(subject: Subject, place: Place, tests: Path) -> Iterator[Outcome]:
+def _tested(subject: Subject, place: Place, tests: Path, kinds: set[str]) -> Iterator[Outcome]:
     first = _pytest(subject, place, tests)
     if not first.total:
         mend = "pip install 'fairlead-core[testing]'" if "No module named pytest" in first.problem else "pytest"
         for rule in RUNS[2:7]:
             yield Outcome(rule, ok=False, seen=first.problem or "pytest found no test", next_step=mend)
         return
-    yield _kit(subject, first)
+    yield _kit(kinds, first)
     broken = [each for each in first.checks if each["outcome"] == "broken"]
     others = bool(first.problem) and not broken
     yield Outcome("tests", not others, first.problem if others else "", "pytest" if others else "")
@@ -177,7 +181,7 @@ def _tested(subject: Subject, place: Place, tests: Path) -> Iterator[Outcome]:
     lacks = f"it has {own}" if own < OWN_TESTS else f"{first.skipped} are skipped" if first.skipped else ""
     yield Outcome("own-tests", not lacks, lacks, "write a test for each thing that it does" if lacks else "")
     idle = [each for each in first.checks if each["outcome"] == "does not apply"]
-    far = bool(first.checks) and len(idle) * APPLIES <= len(first.checks)
+    far = bool(first.checks or not kinds) and len(idle) * APPLIES <= len(first.checks)
     reasons = ", ".join(dict.fromkeys(each["seen"] for each in idle))[:_END]
     seen = f"{len(idle)} of {len(first.checks)} do not apply: {reasons}"
     yield Outcome("far-side", far, "" if far else seen, "" if far else "override more hooks of the kit")
@@ -189,10 +193,10 @@ def _tested(subject: Subject, place: Place, tests: Path) -> Iterator[Outcome]:
     yield Outcome("repeatable", not second.problem, second.problem, mend)
 
 
-def _kit(subject: Subject, tests: Tests) -> Outcome:
+def _kit(kinds: set[str], tests: Tests) -> Outcome:
     """Each kind has its class, and all promises are kept."""
-    kinds = {each["kind"] for each in tests.checks}
-    lacking = sorted({point.kind for point in subject.points if not _KITS[point.kind] & kinds})
+    tested = {each["kind"] for each in tests.checks}
+    lacking = sorted(kind for kind in kinds if not _KITS[kind] & tested)
     if lacking:
         names = ", ".join(lacking)
         mend = "subclass the class of fairlead.testing in three lines: fairlead new shows how"

@@ -115,7 +115,7 @@ def look_at_code(subject: Subject) -> Iterator[Outcome]:
             network = network or top in _NETWORK
             if not _is_public(name):
                 private.append(f"{place}:{line} imports {name}")
-            if top in loops and len(runtimes) == 1:
+            if top in loops and len(runtimes) == 1 and not _has_thread(tree):
                 foreign.append(f"{place}:{line} imports {top}, and its runtime is {min(runtimes)}")
         blocking += [f"{place}:{line} calls {name} in an async function" for name, line in _blocking(tree)]
         bare += [f"{place}:{line} {name}" for name, line in _untyped(tree)]
@@ -259,6 +259,12 @@ def _blocking(tree: ast.Module) -> Iterator[tuple[str, int]]:
             for node in _own(function):
                 if isinstance(node, ast.Call) and _blocks(name := ast.unparse(node.func)):
                     yield name, node.lineno
+
+
+def _has_thread(tree: ast.Module) -> bool:
+    """Whether a module starts a thread: another loop may run there, and stops nothing here."""
+    calls = (ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(name in ("threading.Thread", "Thread") for name in calls)
 
 
 def _blocks(name: str) -> bool:

@@ -55,6 +55,8 @@ KINDS: Mapping[str, _Kind] = {
     ),
     "policy": _Kind("policies", "It forbids words.", "words", "array", '["password"]', "What no call may name."),
 }
+ASYNCIO = ("channel", "tool")
+"""Kinds that have a form for asyncio."""
 LICENSES = ("MIT", "Apache-2.0", "none")
 
 
@@ -71,22 +73,36 @@ LICENSES = ("MIT", "Apache-2.0", "none")
 @click.option(
     "--license", "license_", type=click.Choice(LICENSES), default="MIT", show_default=True, help="Its licence."
 )
+@click.option(
+    "--runtime", type=click.Choice(("trio", "asyncio")), default="trio", show_default=True, help="Its event loop."
+)
 @json_option
 def command(
-    kind: str, name: str, distribution: str | None, directory: Path | None, license_: str, *, as_json: bool
+    kind: str,
+    name: str,
+    distribution: str | None,
+    directory: Path | None,
+    license_: str,
+    runtime: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Write a project for a plugin.
 
     It has a package with one worker, its metadata, tests with the conformance kit of its KIND, a README, a licence and
-    a file for CI. It builds and passes as it is: change the worker, and the tests say what you break.
+    a file for CI. It builds and passes as it is: change the worker, and the tests say what you break. On asyncio, for
+    the library of a platform that needs it, there are channels and tools; they run in a process of their own.
     """
     made = distribution or f"fairlead-{name}"
     target = (directory or Path(made)).expanduser()
     _refuse_name(kind, name, made)
+    if runtime == "asyncio" and kind not in ASYNCIO:
+        problem = f"expected {' or '.join(ASYNCIO)} for asyncio, found {kind}"
+        raise Refused(problem, next_step=shlex.join(["fairlead", "new", kind, name]))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         other = shlex.join(["fairlead", "new", kind, name, "--directory", "OTHER"])
         raise Refused(f"{target} is there already", next_step=other)
-    texts = render(kind, name, made, license_)
+    texts = render(kind, name, made, license_, runtime)
     _write(target, texts)
     screen = Screen()
     if as_json:
@@ -98,7 +114,7 @@ def command(
     screen.line(f'  next: cd {shlex.quote(str(target))} && pip install -e ".[test]" && pytest && fairlead check .')
 
 
-def render(kind: str, name: str, distribution: str, license_: str) -> dict[str, str]:
+def render(kind: str, name: str, distribution: str, license_: str, runtime: str = "trio") -> dict[str, str]:
     """The files of a project, by their paths in it."""
     about = KINDS[kind]
     package = distribution.replace("-", "_")
@@ -107,6 +123,8 @@ def render(kind: str, name: str, distribution: str, license_: str) -> dict[str, 
     names = sorted([class_name, "Event", "Platform"])
     values = {
         "kind": kind,
+        "runtime": runtime,
+        "for_tests": ', "fairlead-sandbox>=0.1,<1"' if runtime == "asyncio" else "",
         "name": name,
         "package": package,
         "distribution": distribution,
@@ -121,13 +139,14 @@ def render(kind: str, name: str, distribution: str, license_: str) -> dict[str, 
         **{key: getattr(about, key) for key in ("group", "about", "setting", "type", "default", "meaning")},
     }
     source = f"src/{package}"
+    form = kind if runtime == "trio" else f"{kind}.{runtime}"
     templates = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         ".github/workflows/ci.yml": "ci.yml",
         f"{source}/fairlead-plugin.json": "fairlead-plugin.json",
-        f"{source}/plugin.py": f"{kind}.plugin.py",
-        f"tests/test_{package}.py": f"{kind}.test.py",
+        f"{source}/plugin.py": f"{form}.plugin.py",
+        f"tests/test_{package}.py": f"{form}.test.py",
         **({} if license_ == "none" else {"LICENSE": f"LICENSE-{license_}"}),
     }
     made = {path: _filled(template, values) for path, template in templates.items()}

@@ -24,6 +24,7 @@ COMMANDS = {
     "init": ("_init", "Write a fairlead.toml."),
     "doctor": ("_doctor", "Check the installation; say what mends each fault."),
     "contacts": ("_contacts", "Who may talk to the agents: codes and people."),
+    "budgets": ("_budgets", "What was spent on models, and by whom."),
     "plugins": ("_plugins", "What is installed and enabled."),
     "new": ("_new", "Write a project for a plugin."),
     "check": ("_check", "Find the quality tier of a plugin."),

@@ -53,8 +53,19 @@ def check_disk(path: Path) -> Finding:
 
 
 def check_tails(path: Path) -> tuple[Finding, ...]:
-    """A finding for each log that was kept because its end was cut; a torn end is no fault, a damaged middle is."""
-    findings = []
+    """A finding for each damaged file that was kept, and each log whose end was cut.
+
+    Of a log a torn end is no fault, and a damaged middle is.
+    """
+    findings = [
+        Finding(
+            f"sqlite: {path.name}",
+            ok=False,
+            detail=f"was damaged; it was kept at {str(copy)!r}",
+            next_step=f"rm {copy}",
+        )
+        for copy in sorted(path.parent.glob(f"{path.name}.damaged-*"))
+    ]
     for copy in kept_tails(path):
         tail = find_tail(copy.read_bytes())
         if tail is not None:

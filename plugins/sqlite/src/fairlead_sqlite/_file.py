@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,18 @@ from fairlead.errors import JournalUnavailable
 from fairlead_sqlite._schema import APPLICATION_ID, STEPS
 from fairlead_sqlite._tail import kept_tails
 
-__all__ = ["connect", "copies", "explain", "explained", "open_reading", "open_writing", "transaction", "truncate_wal"]
+__all__ = [
+    "connect",
+    "copies",
+    "explain",
+    "explained",
+    "key_hash",
+    "open_reading",
+    "open_writing",
+    "sync_directory",
+    "transaction",
+    "truncate_wal",
+]
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -68,10 +80,10 @@ def make_file(path: Path) -> None:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
         for directory in (path.parent, path.parent.parent):
-            _sync(directory)
+            sync_directory(directory)
 
 
-def _sync(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Let it survive power loss. Not for a file that SQLite has open: see `make_file`."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -82,13 +94,10 @@ def _sync(path: Path) -> None:
 
 def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
     """Refuse a file that we must not touch, before any connection that could write."""
-    connection = connect(path, busy_seconds, flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        connection.execute("BEGIN")  # one look: another process may be making the tables
-        version, application = connection.pragma("user_version"), connection.pragma("application_id")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    finally:
-        connection.close()
+        version, application, tables = _marks(path, busy_seconds, apsw.SQLITE_OPEN_READONLY)
+    except apsw.ReadOnlyError:  # whoever wrote to it died meanwhile, so there is something to be undone first
+        version, application, tables = _marks(path, busy_seconds, apsw.SQLITE_OPEN_READWRITE)
     if tables and application != APPLICATION_ID:
         raise JournalUnavailable(
             f"{str(path)!r} is a database of another program: expected application_id {APPLICATION_ID:#x}, found "
@@ -101,6 +110,17 @@ def _check_version(path: Path, busy_seconds: float, newest: int) -> None:
             "a newer one wrote it. It was not touched.",
             next_step="pip install --upgrade fairlead-sqlite",
         )
+
+
+def _marks(path: Path, busy_seconds: float, flags: int) -> tuple[int, int, int]:
+    """Version, application and number of tables."""
+    connection = connect(path, busy_seconds, flags=flags)
+    try:
+        connection.execute("BEGIN")  # one look: another process may be making the tables
+        version, application = connection.pragma("user_version"), connection.pragma("application_id")
+        return version, application, connection.execute("SELECT count(*) FROM sqlite_schema").get
+    finally:
+        connection.close()
 
 
 def _enter_wal(connection: apsw.Connection, busy_seconds: float) -> None:
@@ -126,7 +146,7 @@ def upgrade(connection: apsw.Connection, path: Path, steps: Sequence[str]) -> No
         copy.unlink(missing_ok=True)
         make_file(copy)
         connection.execute("VACUUM INTO ?", (str(copy),))
-        _sync(copy)
+        sync_directory(copy)
     with transaction(connection):
         # Another process may have done it between the two looks.
         for step in steps[connection.pragma("user_version") :]:
@@ -135,9 +155,16 @@ def upgrade(connection: apsw.Connection, path: Path, steps: Sequence[str]) -> No
         connection.pragma("user_version", len(steps))
 
 
+def key_hash(key: str) -> bytes:
+    """What is kept of a key, also after its session is erased."""
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
 def copies(path: Path) -> list[Path]:
     """What upgrades have left beside the file, and crashes; whatever is erased must not be in them."""
-    return sorted([*path.parent.glob(f"{path.name}.v*"), *kept_tails(path)])
+    return sorted(
+        [*path.parent.glob(f"{path.name}.v*"), *path.parent.glob(f"{path.name}*.damaged-*"), *kept_tails(path)]
+    )
 
 
 @contextmanager

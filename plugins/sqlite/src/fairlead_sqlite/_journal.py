@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from fairlead.events import Event, MessageAccepted, Record, SessionStarted
 from fairlead.memory import Journal, SessionInfo
 from fairlead.wire import decode_event, encode_event
 from fairlead_sqlite._clerk import Clerk
-from fairlead_sqlite._file import copies, transaction, truncate_wal
+from fairlead_sqlite._file import copies, key_hash, transaction, truncate_wal
 from fairlead_sqlite._glance import Glance
 from fairlead_sqlite._holds import Holds
 from fairlead_sqlite._instances import Instance
@@ -162,11 +161,6 @@ def _encoded(events: Sequence[Event], keys: dict[bytes, str], hashes: list[bytes
             lines, size = [], 0
     if lines:
         yield lines
-
-
-def key_hash(key: str) -> bytes:
-    """What is kept of a key, also after its session is erased."""
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
 def _probe(connection: apsw.Connection, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fairlead import Finding, Memory, Settings
+from fairlead.errors import JournalUnavailable
 
 if TYPE_CHECKING:
     from fairlead_sqlite._clerk import Clerk
@@ -44,6 +45,7 @@ class SqliteMemory(Memory):
         from fairlead_sqlite._instances import Instance  # noqa: PLC0415  # the same
         from fairlead_sqlite._journal import SqliteJournal  # noqa: PLC0415  # the same
         from fairlead_sqlite._recall import SqliteRecall  # noqa: PLC0415  # the same
+        from fairlead_sqlite._salvage import can_salvage, salvage  # noqa: PLC0415  # the same
         from fairlead_sqlite._tail import keep_tail  # noqa: PLC0415  # the same
         from fairlead_sqlite._writing import Writer  # noqa: PLC0415  # the same
 
@@ -55,7 +57,17 @@ class SqliteMemory(Memory):
         try:
             if instance.is_alone() and (told := await trio.to_thread.run_sync(keep_tail, self.path)):
                 self.notices = (told,)
-            await writer.start()
+            try:
+                await writer.start()
+            except JournalUnavailable as error:
+                if not (instance.is_alone() and can_salvage(self.path, error)):
+                    raise
+                told = await trio.to_thread.run_sync(salvage, self.path, self._busy_seconds)
+                self.notices = (*self.notices, told)
+                await writer.close()
+                writer = Writer(self.path, self._busy_seconds)
+                self._clerks = (reader, writer)
+                await writer.start()
             await reader.start()
             self._glance = glance = await reader.do(lambda _: Glance(self.path))
             with _file.explained(instance.directory, self._busy_seconds):

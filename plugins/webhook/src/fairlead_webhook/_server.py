@@ -159,6 +159,7 @@ class HTTPServer:
     _ended: trio.Event = field(factory=trio.Event)
     _error: BaseException | None = None
     _uvicorn: _Uvicorn | None = None
+    _thread: threading.Thread | None = None
 
     async def start(self) -> None:
         """Return when requests are taken. `FairleadError`: the server ended at once."""
@@ -177,7 +178,8 @@ class HTTPServer:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._uvicorn = _Uvicorn(config, functools.partial(self.bridge.post, self._state.set))
-        threading.Thread(target=self._run, args=(self._uvicorn,), name="webhook", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(self._uvicorn,), name="webhook", daemon=True)
+        self._thread.start()
         await self._state.wait()
         if self._ended.is_set():
             raise self.failure()
@@ -204,6 +206,8 @@ class HTTPServer:
                     server.loop.call_soon_threadsafe(server.wake.set)
         with trio.move_on_after(STOP_SECONDS):
             await self._ended.wait()
+            if self._thread is not None:  # it has said its last word
+                await trio.to_thread.run_sync(self._thread.join)
         self.bridge.close()
         return self._ended.is_set()
 

@@ -70,9 +70,10 @@ class Conversation:
         self._target = found.target
         self._ways.check_route(found)
         exchange = Exchange(self._ways, self._wire, http, request, found, self._kept)
-        self._kept = None
-        await exchange.run()
-        self._kept = exchange.upstream
+        try:
+            await exchange.run()
+        finally:  # where it never came to the server, the connection from before is still there to be closed
+            self._kept = exchange.upstream
 
     async def _refuse(self, refusal: Refusal) -> None:
         await trio.sleep(self._ways.limits.refusal_seconds)

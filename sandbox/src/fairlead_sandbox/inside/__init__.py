@@ -1,4 +1,4 @@
-"""What runs in the sandbox: supervisor (PID 1), zygote, call. Standard library only; relative imports only.
+"""What runs in the sandbox: supervisor (PID 1), seed, zygote, call. Standard library only; relative imports only.
 
 Started as ``python3 -I -S -c START``, START being ``import sys; sys.path.insert(0, '/fairlead'); from
 inside._supervisor import main; main()``, with this directory mounted read-only at ``/fairlead/inside``. The host's
@@ -6,7 +6,8 @@ side is `fairlead_sandbox.runner`.
 
 What passes between the two is `schemas/sandbox-call.schema.json`; its end means that the other side is gone.
 
-    _supervisor   PID 1: _start, _running, _sweep, _record, _cgroup, _pipes    never imports what belongs to a plugin
+    _supervisor   PID 1: _zygotes, _running, _sweep, _record, _cgroup, _pipes  never imports what belongs to a plugin
+    _start        what is done as root, and the seed: zygotes are forked from it
     _zygote       loads the plugins (_plugins), forks a process for each call before it is ordered
     _call         one call: _tool, _forward                                    with `_frames` and `_kernel` below all
 

@@ -1,10 +1,10 @@
-"""What the three processes ask of the kernel: identities, privileges, limits.
+"""What the processes ask of the kernel: identities, privileges, limits.
 
 One identity for each role, and no capability after the start (credentials(7), kill(2), ptrace(2)):
 
     role         real  effective  saved   because
     supervisor   S     S          C       it can become C for a moment, to kill and to delete what belongs to a call
-    zygote       Z     C          Z       its children can become C without a privilege; C cannot signal it
+    seed, zygote Z     C          Z       its children can become C without a privilege; C cannot signal it
     call         C     C          C       ``kill(-1)`` as C takes all of a call's processes at once, and nobody else
 
 A signal to the supervisor is dropped by the kernel: it is PID 1 and has no handlers. Neither it nor the zygote nor the

@@ -1,4 +1,9 @@
-"""Before the first call: directories change hands, the zygote is forked, and root is given up for good."""
+"""Before the first call: directories change hands, the seed is forked, and root is given up for good.
+
+The seed is a process of the zygote's user with nothing of a plugin and nothing of a call in it. Zygotes are forked from
+it: the first one, and another one where that was sent away while nobody called. The supervisor could not make one
+later: it has no right to any other user by then, and its memory holds what calls were told.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,30 @@ import contextlib
 import fcntl
 import gc
 import os
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ._forward import variables
-from ._frames import encode
-from ._kernel import Identities, become_supervisor, become_zygote, forbid_privileges, hide
+from ._frames import FrameReader, encode
+from ._kernel import Identities, become_supervisor, become_zygote, forbid_privileges
+from ._pipes import CHUNK, receive_files, send_files
 
-__all__ = ["Zygote", "identities", "move_channel", "prepare", "start_zygote"]
+__all__ = [
+    "Seed",
+    "Zygote",
+    "end_zygote",
+    "identities",
+    "introduction",
+    "move_channel",
+    "prepare",
+    "start_seed",
+    "start_zygote",
+]
 
+SEED_SECONDS = 2.0
+"""In which the seed has forked or buried a zygote."""
 MAX_FILES = 1_000_000
 """Files of a workspace that change hands."""
 DEFAULTS = {
@@ -23,6 +42,13 @@ DEFAULTS = {
     "LANG": "C.UTF-8",
     "HOME": "/tmp",  # noqa: S108  # the sandbox's own, emptied after each call
 }
+
+
+class Seed(NamedTuple):
+    """The process that zygotes are forked from."""
+
+    pid: int
+    channel: socket.socket
 
 
 class Zygote(NamedTuple):
@@ -85,48 +111,103 @@ def _hand_over(top: str, owner: int, group: int) -> None:
     os.chmod(top, 0o700)  # noqa: PTH101  # beside os.chown, which pathlib lacks
 
 
-def start_zygote(setup: Mapping[str, Any], who: Identities, *, stay: bool) -> Zygote:
-    """Fork it, and give up root. It loads the plugins only then: nothing of theirs ever runs beside root."""
+def start_seed(who: Identities) -> Seed:
+    """Fork it, and give up root."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything can be sent, or it has no sender
-    reader, writer = os.pipe2(os.O_CLOEXEC)
     gc.collect()
     gc.freeze()  # a collection on either side would copy the pages that both share
     pid = os.fork()
     if pid == 0:
-        _be_zygote(theirs, writer, who)
+        _alone(_be_seed, theirs, who)
     theirs.close()
-    os.close(writer)
-    os.set_blocking(reader, False)
     become_supervisor(who)
+    ours.settimeout(SEED_SECONDS)
+    return Seed(pid, ours)
+
+
+def introduction(setup: Mapping[str, Any], who: Identities, *, stay: bool) -> dict[str, Any]:
+    """What a zygote is told first."""
     egress = setup.get("egress")
     environment = DEFAULTS | (variables() if egress else {}) | setup.get("environment", {})
     named = {"environment": environment, "egress": egress, "who": list(who), "stay": stay}
-    ours.sendall(encode({"paths": setup["paths"], "plugins": setup["plugins"], **named}))
+    return {"paths": setup["paths"], "plugins": setup["plugins"], **named}
+
+
+def start_zygote(seed: Seed, introduction: Mapping[str, Any]) -> Zygote:
+    """It loads the plugins only when it is told to: nothing of theirs ever runs beside root. `OSError`: no seed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything can be sent, or it has no sender
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        send_files(seed.channel, {"op": "start"}, [theirs.fileno(), writer])
+    finally:
+        theirs.close()
+        os.close(writer)
+    pid = _answer(seed)
+    os.set_blocking(reader, False)
+    ours.sendall(encode(dict(introduction)))
     return Zygote(pid, ours, reader)
 
 
-def _be_zygote(channel: socket.socket, stderr: int, who: Identities) -> NoReturn:
-    try:
-        os.dup2(stderr, 1)
-        os.dup2(stderr, 2)
-        become_zygote(who)
-        kept = channel.fileno()
-        os.closerange(3, kept)
-        os.closerange(kept + 1, 65536)
-        from ._zygote import serve  # noqa: PLC0415  # the supervisor needs nothing of it
+def end_zygote(seed: Seed, zygote: Zygote) -> None:
+    """Kill and bury it. `OSError`: the seed does not answer."""
+    seed.channel.sendall(encode({"op": "end"}))
+    _answer(seed)
+    zygote.channel.close()
+    os.close(zygote.stderr)
 
-        serve(channel)
-    except BaseException:  # noqa: BLE001  # whatever it is, this process must not go on as the supervisor's twin
+
+def _answer(seed: Seed) -> int:
+    reader = FrameReader(CHUNK)
+    while data := seed.channel.recv(CHUNK):
+        if frames := reader.feed(data):
+            return int(frames[0]["pid"])
+    raise ConnectionError("the seed has ended")
+
+
+def _be_seed(channel: socket.socket, who: Identities) -> None:
+    """Nothing of a plugin is imported here, and no memory of a zygote is ever its own."""
+    become_zygote(who)
+    _close_all_but(channel.fileno())
+    reader, pid = FrameReader(CHUNK), 0
+    while True:
+        order, files = receive_files(channel, reader)
+        if order is None:
+            return
+        if order["op"] == "start":
+            pid = os.fork()
+            if pid == 0:
+                _alone(_be_zygote, *files)
+            for fd in files:
+                os.close(fd)
+        elif pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        channel.sendall(encode({"pid": pid}))
+
+
+def _be_zygote(channel: int, stderr: int) -> None:
+    os.dup2(stderr, 1)
+    os.dup2(stderr, 2)
+    _close_all_but(channel)
+    from ._zygote import serve  # noqa: PLC0415  # nobody else needs anything of it
+
+    serve(socket.socket(fileno=channel))
+
+
+def _close_all_but(kept: int) -> None:
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 65536)
+
+
+def _alone(act: Callable[..., None], *arguments: Any) -> NoReturn:
+    """What a forked process does. Whatever happens, it must not go on as its parent's twin."""
+    try:
+        act(*arguments)
+    except BaseException:  # noqa: BLE001  # as above
         import traceback  # noqa: PLC0415  # only for last words
 
         with contextlib.suppress(BaseException):
             traceback.print_exc()
     finally:
         os._exit(71)
-
-
-def seal(who: Identities) -> bool:
-    """Whether the supervisor is hidden and without root."""
-    hide()
-    return not who.separate or 0 not in os.getresuid()

@@ -1,5 +1,8 @@
 """PID 1: owns the channel to the host, has calls made by the zygote, ends them, and cleans up after them.
 
+Where nobody calls, what is only there for speed goes: after seconds the process that waits for the next call, after a
+minute the zygote, which the next call has started again.
+
 Nothing of a plugin is ever imported here, and what plugins say is only passed on. The end of the channel means that
 the host is gone: then this process ends at once, and the kernel kills all that is left.
 """
@@ -21,26 +24,28 @@ from . import _sweep
 from ._cgroup import Cgroup
 from ._frames import FrameError, FrameReader
 from ._kernel import as_call, has_pidfd
-from ._pipes import CHUNK, Inbox, Outbox, send_files
+from ._pipes import CHUNK, Outbox, send_files
 from ._record import Record
 from ._running import Running
-from ._start import identities, move_channel, prepare, start_zygote
+from ._start import identities, move_channel, prepare
+from ._zygotes import Zygotes
 
 __all__ = ["Supervisor", "main"]
 
 PROTOCOL = 1
 MAX_FRAME = 64 * 1024 * 1024
-"""Bytes of one frame from the host, and of what the zygote says of its plugins."""
+"""Bytes of one frame from the host."""
 TOO_MUCH, ENOUGH = 1024 * 1024, 256 * 1024
 """Bytes that wait for the host: from the one on nothing more is taken from a call, below the other it goes on."""
 REAP_SECONDS = 0.025
 """How often the dead are buried while a call runs: each of them counts for the limit of processes."""
 REST_SECONDS = 5.0
 """Without a call, after which no process waits for the next one: it takes as much memory as the zygote."""
+SLEEP_SECONDS = 60.0
+"""Without a call, after which the zygote goes as well."""
 SWEEP_SECONDS = 2.0
 ZYGOTE_SECONDS = 1.0
 """In which the zygote says that it has buried a call that was killed."""
-LAST_WORDS = 65536
 MAX_WASTED = 3
 KEEP_SECONDS = 30 * 86400.0
 
@@ -60,7 +65,7 @@ def main() -> NoReturn:
 
 
 class Supervisor:
-    """One host, one zygote, one call at a time."""
+    """One host, one zygote at a time, one call at a time."""
 
     def __init__(self, control_in: int, control_out: int) -> None:
         """`control_in`, `control_out`: the channel to the host. The first frame must be its ``setup``."""
@@ -77,29 +82,31 @@ class Supervisor:
         self._cgroup = Cgroup(setup.get("cgroup"))
         # What a process has used, the zygote tells later; without a cgroup that would have to be waited for.
         self._watches = has_pidfd() and self._cgroup.read().cpu_seconds is not None
-        self._zygote = start_zygote(setup, self._who, stay=not self._watches)
+        self._zygote = Zygotes(setup, self._who, stay=not self._watches)
         record = setup.get("record")
         self._record = Record(record, setup.get("keep_seconds", KEEP_SECONDS)) if record else None
-        self._said = Inbox(self._zygote.channel, MAX_FRAME)
         self._loaded: dict[str, Any] | None = None
+        """What the first zygote said of its plugins; a later one must say the same."""
         self._ipc = _sweep.Ipc()
-        self._scheduling = self._scheduled()
         self._running: Running | None = None
         self._spare: Running | None = None
         """The process that waits for the next call."""
         self._rest_seconds: float = setup.get("rest_seconds", REST_SECONDS)
-        self._rest_at = 0.0
+        self._sleep_seconds: float = setup.get("sleep_seconds", SLEEP_SECONDS)
+        self._called_at = 0.0
+        """When the last call ended."""
+        self._waking: dict[str, Any] | None = None
+        """The order that waits until a zygote has loaded its plugins."""
+        self._wake_until = 0.0
         self._unburied = 0
         """Processes that are gone or sent away, and of which the zygote has not yet said that they ended."""
         self._wasted = 0
         self._paused: dict[int, Callable[[], None]] = {}
-        self._words = bytearray()
         self._broken = ""
         self._selector = selectors.DefaultSelector()
         os.set_blocking(control_in, False)
         self._listen(control_in, self._read_control)
-        self._listen(self._zygote.channel.fileno(), self._read_zygote)
-        self._listen(self._zygote.stderr, self._read_words)
+        self._listen_to_zygote()
 
     def _first(self) -> dict[str, Any]:
         """The host's setup; frames behind it wait."""
@@ -113,8 +120,14 @@ class Supervisor:
                     raise ValueError(f"expected a setup of protocol {PROTOCOL}")
                 return setup
 
-    def _scheduled(self) -> tuple[_sweep.Scheduling, ...]:
-        return tuple(_sweep.Scheduling.of(pid) for pid in (1, self._zygote.pid))
+    def _listen_to_zygote(self) -> None:
+        self._listen(self._zygote.channel.fileno(), self._read_zygote)
+        self._listen(self._zygote.stderr, self._read_words)
+
+    def _ignore_zygote(self) -> None:
+        for fd in (self._zygote.channel.fileno(), self._zygote.stderr):
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
 
     # -- the loop
 
@@ -122,12 +135,7 @@ class Supervisor:
         """Until the host is gone, or nothing can be promised any more."""
         while not (self._broken and not self._out.waiting):
             self._watch_out()
-            timeout = None
-            if self._running is not None:
-                timeout = max(min(self._running.deadline - time.monotonic(), REAP_SECONDS), 0.0)
-            elif self._spare is not None and self._spare.pid:
-                timeout = max(self._rest_at - time.monotonic(), 0.0)
-            for key, events in self._selector.select(timeout):
+            for key, events in self._selector.select(self._patience()):
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.fd)
                 if events & selectors.EVENT_READ and key.fd in self._selector.get_map():
@@ -135,6 +143,19 @@ class Supervisor:
             while self._early and self._loaded is not None:
                 self._told(self._early.pop(0))
             self._tick()
+
+    def _patience(self) -> float | None:
+        """Seconds until `_tick` must look again; None where it has nothing to wait for."""
+        now = time.monotonic()
+        if self._running is not None:
+            return max(min(self._running.deadline - now, REAP_SECONDS), 0.0)
+        if self._waking is not None:
+            return max(self._wake_until - now, 0.0)
+        if self._spare is not None:
+            return max(self._called_at + self._rest_seconds - now, 0.0) if self._spare.pid else None
+        if not self._zygote.loaded or self._unburied:
+            return None
+        return max(self._called_at + self._sleep_seconds - now, 0.0)
 
     def _listen(self, fd: int, act: Callable[[], None]) -> None:
         self._selector.register(fd, selectors.EVENT_READ, act)
@@ -193,6 +214,8 @@ class Supervisor:
                 self._out.send({"op": "described", **(self._loaded or {})})
             case "call":
                 self._start(frame)
+            case "cancel" if self._waking is not None and self._waking["id"] == frame["id"]:
+                self._not_woken({"kind": "cancelled"})
             case "cancel" if running is not None and running.id == frame["id"]:
                 running.cancel()
             case "answer" if running is not None and running.id == frame["id"]:
@@ -203,9 +226,14 @@ class Supervisor:
                 raise ValueError(f"the host said {other!r}")
 
     def _start(self, order: dict[str, Any]) -> None:
-        if self._running is not None:
+        if self._running is not None or self._waking is not None:
             raise ValueError("the host ordered a call while another one runs")
-        if (self._loaded or {}).get("problem") or (order["record"] and self._answered(order)):
+        if (self._loaded or {}).get("problem"):
+            return
+        if not self._zygote.loaded:
+            self._wake(order)
+            return
+        if order["record"] and self._answered(order):
             return
         if self._spare is None:
             self._prepare()
@@ -245,14 +273,50 @@ class Supervisor:
             return
         spare.handed_over()
         self._spare = spare
-        self._rest_at = time.monotonic() + self._rest_seconds
+        self._called_at = time.monotonic()
 
     def _rest(self) -> None:
-        """Nobody calls: the process that waits goes. It ends by itself when its channel does."""
-        if self._spare is not None and self._spare.pid and time.monotonic() >= self._rest_at:
+        """Nobody calls: the process that waits goes, and then the zygote."""
+        if self._broken or self._patience() != 0.0:
+            return
+        if self._waking is not None:
+            self._give_up(f"the plugins were not loaded again in {self._waking['limits']['seconds']:g} s")
+        elif self._spare is not None:  # it ends by itself when its channel does
             self._spare.close()
             self._spare = None
             self._unburied += 1
+        else:
+            self._ignore_zygote()
+            self._zygote.end()
+
+    def _wake(self, order: dict[str, Any]) -> None:
+        """Have the plugins loaded again; the order waits. A cancelled one leaves a zygote that is about to be ready."""
+        self._waking, self._wake_until = order, time.monotonic() + order["limits"]["seconds"]
+        if self._zygote.asleep:
+            try:
+                self._zygote.start()
+                self._listen_to_zygote()
+            except OSError as error:
+                self._give_up(f"the plugins cannot be loaded again: {error}")
+
+    def _woken(self, loaded: dict[str, Any]) -> None:
+        """The plugins are there again."""
+        if problem := loaded.get("problem"):
+            self._broken = problem["problem"]
+            self._not_woken({"kind": "load", **problem})
+            return
+        self._zygote.loaded = True
+        self._prepare()
+        order, self._waking = self._waking, None
+        if order is not None:
+            self._start(order)
+
+    def _not_woken(self, error: dict[str, Any]) -> None:
+        """Nothing of the call was begun."""
+        order, self._waking = self._waking, None
+        if order is not None:
+            end = {"op": "end", "id": order["id"], "usage": {}, "repeated": False, "error": error}
+            self._out.send(end | {"clean": not self._broken} | ({"dirt": self._broken} if self._broken else {}))
 
     def _spare_ended(self, spare: Running) -> None:
         """Nobody should have: the machine is out of memory, or a plugin's thread does what it must not."""
@@ -288,21 +352,21 @@ class Supervisor:
 
     def _read_zygote(self) -> None:
         try:
-            for frame in self._said.receive(self._zygote.pid):
+            for frame in self._zygote.said.receive(self._zygote.pid):
                 self._zygote_said(frame)
         except (FrameError, KeyError, TypeError, ValueError) as error:
             self._give_up(f"the zygote broke the protocol: {error}")
-        if self._said.closed:
+        if self._zygote.said.closed:
             self._give_up("the zygote has ended")
 
     def _zygote_said(self, frame: dict[str, Any]) -> None:
         current = self._running or self._spare
         match frame["op"]:
-            case "loaded" if self._loaded is None:
-                self._ready({"workers": frame["workers"]})
-            case "failed" if self._loaded is None:
+            case "loaded" if not self._zygote.loaded:
+                self._said_loaded({"workers": frame["workers"]})
+            case "failed" if not self._zygote.loaded:
                 problem = {key: str(frame[key]) for key in ("table", "class", "problem", "trace")}
-                self._ready({"workers": [], "problem": problem})
+                self._said_loaded({"workers": [], "problem": problem})
             case "started" if current is not None and current.pid == 0:
                 current.born(int(frame["pid"]), watched=self._watches)
                 if current is self._running:
@@ -316,14 +380,18 @@ class Supervisor:
             case other:
                 raise ValueError(f"found {str(other)[:80]!r} at the wrong time")
 
-    def _ready(self, loaded: dict[str, Any]) -> None:
-        if not loaded.get("problem") and (dirt := self._clean_up(kill=bool(_sweep.others(self._zygote.pid)))):
-            text = f"loading the plugins left behind what cannot be removed: {dirt}"
-            loaded |= {"problem": {"table": "", "class": "", "problem": text, "trace": ""}}
+    def _said_loaded(self, loaded: dict[str, Any]) -> None:
+        if not loaded.get("problem") and (dirt := self._clean_up(kill=bool(_sweep.others(self._zygote.ours)))):
+            loaded |= {"problem": _problem(f"loading the plugins left behind what cannot be removed: {dirt}")}
+        if self._loaded is not None:
+            if not loaded.get("problem") and loaded["workers"] != self._loaded["workers"]:
+                loaded |= {"problem": _problem("loaded again, it has other tools than at first")}
+            self._woken(loaded)
+            return
         self._loaded = loaded
-        self._scheduling = self._scheduled()
         self._out.send({"op": "ready", "protocol": PROTOCOL, "facts": self._facts(), **loaded})
         if not loaded.get("problem"):
+            self._zygote.loaded = True
             self._prepare()
 
     def _facts(self) -> dict[str, Any]:
@@ -338,14 +406,8 @@ class Supervisor:
         }
 
     def _read_words(self) -> None:
-        try:
-            data = os.read(self._zygote.stderr, CHUNK)
-        except BlockingIOError:
-            return
-        if not data:
+        if not self._zygote.listen():
             self._selector.unregister(self._zygote.stderr)
-        self._words += data
-        del self._words[:-LAST_WORDS]
 
     def _read_stream(self, fd: int) -> None:
         if self._running is not None and not self._running.read_stream(fd):
@@ -371,7 +433,7 @@ class Supervisor:
         self._paused.clear()
         gone = running.gone and running.result is not None
         must_kill = bool(running.reason) or not (gone or running.status is not None)
-        must_kill = must_kill or bool(_sweep.others(self._zygote.pid, running.pid if gone else 0))
+        must_kill = must_kill or bool(_sweep.others(self._zygote.ours, running.pid if gone else 0))
         if gone and running.status is None and not must_kill:
             running.status, self._unburied = 0, self._unburied + 1
         dirt = self._clean_up(kill=must_kill)
@@ -391,14 +453,14 @@ class Supervisor:
         running = self._running
         if kill:
             orphans = running.orphans if running is not None else _sweep.Orphans()
-            gone, orphans = _sweep.sweep_processes(self._who, self._zygote.pid, SWEEP_SECONDS, orphans)
+            gone, orphans = _sweep.sweep_processes(self._who, self._zygote.ours, SWEEP_SECONDS, orphans)
             if running is not None:
                 running.orphans = orphans
             if not gone:
-                return f"processes {_sweep.others(self._zygote.pid)[:10]} are left after {SWEEP_SECONDS:g} s"
+                return f"processes {_sweep.others(self._zygote.ours)[:10]} are left after {SWEEP_SECONDS:g} s"
         if running is not None and running.status is None and not self._wait_for_zygote(running):
             return self._broken or "the zygote does not say that the call has ended"
-        if self._scheduled() != self._scheduling:
+        if self._zygote.changed():
             return "the scheduling of the zygote was changed"
         return _sweep.sweep_files(self._sweep, self._who) or self._count_ipc()
 
@@ -415,14 +477,19 @@ class Supervisor:
 
     def _give_up(self, problem: str) -> None:
         """The zygote is of no more use: whatever waits is told, then this process ends."""
-        if self._zygote.channel.fileno() in self._selector.get_map():
-            self._selector.unregister(self._zygote.channel.fileno())
+        if not self._zygote.asleep:
+            self._ignore_zygote()
         if self._broken:
             return
-        self._read_words()
         self._broken = problem
+        failed = _problem(problem, self._zygote.last_words())
         if self._loaded is None:
-            words = bytes(self._words).decode("utf-8", "replace")
-            failed = {"table": "", "class": "", "problem": problem, "trace": words}
             self._loaded = {"workers": [], "problem": failed}
             self._out.send({"op": "ready", "protocol": PROTOCOL, "facts": self._facts(), **self._loaded})
+        else:
+            self._not_woken({"kind": "load", **failed})
+
+
+def _problem(text: str, trace: str = "") -> dict[str, str]:
+    """Of no table in particular."""
+    return {"table": "", "class": "", "problem": text, "trace": trace}

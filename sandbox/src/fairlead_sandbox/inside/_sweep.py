@@ -36,9 +36,9 @@ class Orphans(NamedTuple):
     peak_bytes: int = 0
 
 
-def others(zygote: int, dead: int = 0) -> list[int]:
-    """Every process beside the supervisor and the zygote; `dead` is none where it is only not buried yet."""
-    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, zygote)]  # noqa: PTH208  # by descriptor, or a name and nothing more
+def others(ours: Sequence[int], dead: int = 0) -> list[int]:
+    """Every process that is none of `ours`; `dead` is none where it is only not buried yet."""
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in ours]  # noqa: PTH208  # by descriptor, or a name and nothing more
     return [pid for pid in found if pid != dead or not _is_dead(pid)]
 
 
@@ -69,15 +69,15 @@ def reap(so_far: Orphans) -> Orphans:
         so_far = Orphans(so_far.cpu_seconds + cpu, max(so_far.peak_bytes, usage.ru_maxrss * 1024))
 
 
-def sweep_processes(who: Identities, zygote: int, seconds: float, orphans: Orphans) -> tuple[bool, Orphans]:
+def sweep_processes(who: Identities, ours: Sequence[int], seconds: float, orphans: Orphans) -> tuple[bool, Orphans]:
     """Kill all processes of calls until none is left; False where some still are after `seconds`."""
     until = time.monotonic() + seconds
     pause = 0.0002
-    while left := others(zygote):
+    while left := others(ours):
         _kill(who, left)
         orphans = reap(orphans)
         if time.monotonic() > until:
-            return not others(zygote), orphans
+            return not others(ours), orphans
         time.sleep(pause)
         pause = min(pause * 2, 0.01)
     return True, orphans

@@ -66,6 +66,8 @@ class Setup:
     """How long the record is kept."""
     rest_seconds: float = 5.0
     """Without a call, after which no process waits for the next one: it takes as much memory as the zygote."""
+    sleep_seconds: float = 60.0
+    """Without a call, after which the plugins are loaded no more: the next call has them loaded again, and waits."""
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead.errors import FairleadError, ToolError
+from fairlead.errors import FairleadError, PluginLoadError, ToolError
 from fairlead_sandbox.errors import (
     BoundaryBroken,
     Killed,
@@ -18,7 +18,7 @@ from fairlead_sandbox.errors import (
 )
 from fairlead_sandbox.runner._data import Outcome, Usage, Work
 
-__all__ = ["outcome_of"]
+__all__ = ["load_error", "outcome_of"]
 
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 Make = Callable[[str, Mapping[str, Any], str], FairleadError]
@@ -45,6 +45,20 @@ def outcome_of(frame: Mapping[str, Any], work: Work, stdout: str, stderr: str) -
         )
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise BoundaryBroken(f"the end of the call {work.id!r} is malformed: {fault!r}") from fault
+
+
+def load_error(problem: Mapping[str, Any]) -> PluginLoadError:
+    """What a sandbox says of plugins that it could not load."""
+    kind = f"{problem['class']}: " if problem["class"] else ""
+    error = PluginLoadError(f"loading it in its sandbox failed: {kind}{problem['problem']}")
+    error.plugin = f"tools/{problem['table']}" if problem["table"] else ""
+    if problem["trace"]:
+        error.add_note(str(problem["trace"]))
+    return error
+
+
+def _load(_tool: str, error: Mapping[str, Any], _words: str) -> FairleadError:
+    return load_error(error)
 
 
 def _tool(_tool: str, error: Mapping[str, Any], _words: str) -> FairleadError:
@@ -118,4 +132,5 @@ _ERRORS: dict[str, Make] = {
     "cancelled": _cancelled,
     "interrupted": _interrupted,
     "refused": _refused,
+    "load": _load,
 }

@@ -18,7 +18,7 @@ from fairlead.wire import check, unstructure
 from fairlead_sandbox.errors import BoundaryBroken, SandboxLost
 from fairlead_sandbox.inside import FrameError, FrameReader, encode
 from fairlead_sandbox.runner._data import Outcome, Setup, Work
-from fairlead_sandbox.runner._outcome import outcome_of
+from fairlead_sandbox.runner._outcome import load_error, outcome_of
 
 __all__ = ["Runner", "Watch"]
 
@@ -91,7 +91,7 @@ class Runner:
             ready = _checked(await self.receive(), "ready")
             self.facts = ready["facts"]
             if problem := ready.get("problem"):
-                raise _load_error(problem)
+                raise load_error(problem)
             self.workers = ready["workers"]
         self.usable = True
 
@@ -339,15 +339,6 @@ def _only(error: BaseException) -> BaseException:
 
 def _lost() -> SandboxLost:
     return SandboxLost("the sandbox is gone", next_step="call again: another one is started")
-
-
-def _load_error(problem: Mapping[str, Any]) -> PluginLoadError:
-    kind = f"{problem['class']}: " if problem["class"] else ""
-    error = PluginLoadError(f"loading it in its sandbox failed: {kind}{problem['problem']}")
-    error.plugin = f"tools/{problem['table']}" if problem["table"] else ""
-    if problem["trace"]:
-        error.add_note(problem["trace"])
-    return error
 
 
 def _setup_frame(setup: Setup) -> dict[str, Any]:

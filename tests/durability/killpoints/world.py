@@ -1,0 +1,182 @@
+"""The world outside of a process that is killed: it remembers what it saw, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import frozen
+
+from fairlead import (
+    Address,
+    Capabilities,
+    Channel,
+    Delivery,
+    Draft,
+    Inbound,
+    Inbox,
+    Outbound,
+    Principal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolContext,
+    ToolSpec,
+)
+from fairlead.memory import Note
+from fairlead.types import Effect
+
+from .trap import Trap
+
+__all__ = ["CONVERSATION", "FarChannel", "FarTool", "Say", "World"]
+
+CONVERSATION = "room"
+
+
+@frozen
+class Say:
+    """A message as its platform delivers it, again and again until it is acknowledged."""
+
+    id: str
+    text: str
+    conversation: str = CONVERSATION
+
+
+@frozen
+class World:
+    """What the process can reach of it. The pipe keeps what is told, also where the process dies in that moment."""
+
+    pipe: int
+    trap: Trap
+    directory: Path
+    """Of things that happened once, which outlives every process."""
+    acknowledged: frozenset[str] = frozenset()
+    """Ids of messages that the platform knows to be kept."""
+    life: int = 1
+
+    def tell(self, kind: str, *words: Any) -> None:
+        """Something happens out there: the process may die just before it, or just after."""
+        self.trap.step("outside", kind)
+        self.report(kind, *words)
+        self.trap.step("outside", f"after {kind}")
+
+    def report(self, kind: str, *words: Any) -> None:
+        """For the record only."""
+        os.write(self.pipe, json.dumps([kind, *words]).encode() + b"\n")
+
+    def tell_once(self, name: str, kind: str, *words: Any) -> None:
+        """Somebody out there does it, and keeps its name in the same step; of what was done before, nothing."""
+        self.trap.step("outside", kind)
+        with suppress(FileExistsError):
+            (self.directory / name).touch(exist_ok=False)
+            self.report(kind, *words)
+        self.trap.step("outside", f"after {kind}")
+
+
+class FarChannel(Channel):
+    """A platform: what is shown to its people counts, and what it is told of messages."""
+
+    def __init__(
+        self,
+        world: World,
+        says: Iterable[Say],
+        capabilities: Capabilities,
+        *,
+        outcomes: Iterable[Delivery] = (),
+    ) -> None:
+        """`outcomes`: what the first sends of each life give, without showing anything."""
+        self.name = "far"
+        self.capabilities = capabilities
+        self._world, self._says, self._outcomes = world, tuple(says), list(outcomes)
+        self.delivered = trio.Event()
+        """All messages of this life are."""
+        self.one_by_one = True
+        self.again = False
+        """The platform delivers also what it knows to be kept."""
+        self.slow = False
+        self.between: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each message, where one waits for the answer to the last."""
+
+    async def run(self, inbox: Inbox) -> None:
+        inbox.ready("far away")
+        async with trio.open_nursery() as nursery:
+            for say in self._says:
+                if self.again or say.id not in self._world.acknowledged:
+                    if self.between is not None:
+                        await self.between()
+                    if self.one_by_one:
+                        await self._deliver(inbox, say)
+                    else:
+                        nursery.start_soon(self._deliver, inbox, say)
+        self.delivered.set()
+        await trio.sleep_forever()
+
+    async def _deliver(self, inbox: Inbox, say: Say) -> None:
+        address = Address(self.name, "", say.conversation)
+        inbound = Inbound(address, Principal("far:ann", "ann"), (Text(say.text),), say.id)
+        receipt = await inbox.accept(inbound)
+        self._world.tell("acknowledged", say.id, receipt.status)
+
+    async def send(self, outbound: Outbound) -> Delivery:
+        if self.slow:
+            await trio.sleep(0.002)  # real time: the platform is slow
+        else:
+            await trio.lowlevel.checkpoint()
+        if self._outcomes:
+            self._world.tell("not shown")
+            return self._outcomes.pop(0)
+        text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
+        # What belongs to no session is a word beside: that a message could not be kept.
+        self._world.tell("shown" if outbound.session else "aside", outbound.id, outbound.in_reply_to, text)
+        return Delivery("sent", external_id=f"far-{outbound.id}")
+
+    async def preview(self, draft: Draft) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.tell("draft", draft.id)
+
+
+class FarTool(Tool):
+    """One tool with an effect out there, which counts for the value of its argument ``for``."""
+
+    def __init__(  # all by keyword
+        self,
+        world: World,
+        name: str,
+        effect: Effect,
+        *,
+        remembers: bool = False,
+        parallel: bool = True,
+        wait: Callable[[], Any] | None = None,
+        notes: bool = False,
+    ) -> None:
+        """`remembers`: somebody out there keeps the calls that were made. `wait`: after the effect, for what it gives.
+
+        `notes`: it also keeps a note of it.
+        """
+        self.name = name
+        self.remembers = remembers
+        self._world, self._wait, self._notes = world, wait, notes
+        parameters = {"type": "object", "properties": {"for": {"type": "string"}}, "required": ["for"]}
+        self._spec = ToolSpec(name, "Does it.", parameters, effect, "host", parallel=parallel)
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return (self._spec,)
+
+    async def call(self, call: ToolCall, context: ToolContext) -> str:
+        await trio.lowlevel.checkpoint()
+        what = str(call.arguments["for"])
+        words = ("effect", self._spec.effect, self.name, what, call.id)
+        if self.remembers:
+            self._world.tell_once(f"call-{call.id}", *words)
+        else:
+            self._world.tell(*words)
+        if self._notes and context.recall is not None:
+            await context.recall.add(Note(f"it was done for {what}", "", id=f"note-{what}", at=context.now()))
+        if self._wait is not None:
+            await self._wait()
+        return f"{self.name} is done for {what}"
