@@ -216,6 +216,18 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         external_id=texts,
         reason=texts,
     ),
+    "ProviderHealth": st.builds(
+        events.ProviderHealth,
+        at=amounts,
+        provider=texts,
+        credential=texts,
+        model=texts,
+        cause=st.sampled_from(["general", "rate_limit", "billing", "auth", "outage"]),
+        failures=counts,
+        until=st.none() | amounts,
+        error=texts,
+        mark=texts,
+    ),
     "RolledBack": st.builds(events.RolledBack, at=amounts, to_version=counts),
     "SessionForked": st.builds(events.SessionForked, at=amounts, parent=ids, parent_version=counts),
     "Compacted": st.builds(

@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fairlead import Message, ModelInfo, ModelRequest, Text, ToolCall, ToolResult, Usage, errors, events, wire
 from fairlead._compaction import Compactor
 from fairlead._config import Compaction, ModelRef
+from fairlead._health_log import HealthLog
+from fairlead._journal import VolatileJournal
 from fairlead._message import Origin
 from fairlead._models import Answered, Link, ModelResolver
 from fairlead._session import SessionState, apply, fold
@@ -50,7 +52,8 @@ class Sessions(RuleBasedStateMachine):
         self.state = SessionState("s")
         self.number = 0
         provider = ScriptedProvider(models=(ModelInfo("m", window=window),))
-        models = ModelResolver({"p": provider}, {"default": (ModelRef("p", "m"),)})
+        log = HealthLog(VolatileJournal(), {}, float, lambda _: None, lambda *_: None)
+        models = ModelResolver({"p": provider}, {"default": (ModelRef("p", "m"),)}, log)
         rules = Compaction(keep_tokens=200, result_chars=cut, result_turns=1)
         self.compactor = Compactor(rules, models, lambda *_: None, lambda: 0.0)
         self.chain = [Link(ModelRef("p", "m"), provider)]

@@ -9,6 +9,7 @@ import pytest
 from fairlead import Channel, Delivery, Inbox, Outbound, Policy, Review, Tool, ToolCall, ToolContext, ToolSpec, Verdict
 from fairlead._config import Config, PluginConfig
 from fairlead._contracts import Worker
+from fairlead._journal import VolatileMemory
 from fairlead._observers import Observers
 from fairlead._open import _engine
 from fairlead._workers import Crew, _open_all
@@ -61,7 +62,7 @@ class Speechless(Tool):
 
 async def test_tool_plugin_that_cannot_say_its_tools_is_a_report() -> None:
     """The tools of the others are there."""
-    crew = Crew(tools=[Speechless(), CountingTool("count")])
+    crew = Crew(tools=[Speechless(), CountingTool("count")], memories=[VolatileMemory()])
     engine = _engine(Config(), crew, Observers(float), float, ())
     assert ["count"] == [spec.name for spec in engine.tools.specs()]
     assert ["tools/speechless"] == [report.plugin for report in crew.reports]

@@ -133,7 +133,7 @@ async def test_roles_route_too(role: str) -> None:
 async def test_refusal_is_sent_as_a_notice() -> None:
     """Every accepted message ends with something that its sender can see."""
     channel = CapturingChannel()
-    async with serving(providers=[ScriptedProvider([errors.Overloaded("busy")])], channels=[channel]):
+    async with serving(providers=[ScriptedProvider([errors.BadRequest("busy")])], channels=[channel]):
         await channel.say("hi")
         sent = await channel.next()
     assert ("notice", "No model could answer: busy") == (sent.kind, sent.parts[0].text)  # type: ignore[union-attr]  # a text part

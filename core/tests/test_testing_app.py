@@ -14,7 +14,7 @@ import fairlead
 from fairlead import Capabilities, Data, Delivery, Image, ModelRequest, Text, Verdict, events, wire
 from fairlead._journal import VolatileMemory
 from fairlead.config import Agent, Binding, Config, Limits
-from fairlead.errors import Overloaded, SchemaError
+from fairlead.errors import BadRequest, SchemaError
 from fairlead.testing import (
     CapturingChannel,
     CountingTool,
@@ -179,7 +179,7 @@ async def test_turn_without_a_model_is_answered_with_a_notice() -> None:
     """Nobody is left waiting."""
     channel = CapturingChannel()
     async with (
-        fairlead.open(channels=[channel], providers=[ScriptedProvider([Overloaded("busy")], repeat=True)]) as app,
+        fairlead.open(channels=[channel], providers=[ScriptedProvider([BadRequest("busy")])]) as app,
         serving(app),
     ):
         await channel.say("hi")

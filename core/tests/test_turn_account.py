@@ -68,10 +68,11 @@ async def test_fallback_is_a_crossing_of_its_own() -> None:
     assert something[1] is not None
 
 
-async def test_what_nobody_can_know_is_said_to_be_unknown() -> None:
-    """A stream that broke may be paid for."""
+@pytest.mark.parametrize("kind", [errors.ProviderTimeout, errors.ProviderError])
+async def test_what_nobody_can_know_is_said_to_be_unknown(kind: type[errors.ProviderError]) -> None:
+    """A stream that broke may be paid for, and so may a question to a process that died."""
     account = Account()
-    providers = [one("first", errors.ProviderTimeout("late", provider="first")), one("second", "hello")]
+    providers = [one("first", kind("late", provider="first")), one("second", "hello")]
     async with fairlead.open(CHAIN, providers=providers, policies=[account]) as app:
         await app.ask("hi")
     assert ("first", None) == account.heard[0][1:]

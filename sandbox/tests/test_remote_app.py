@@ -13,7 +13,7 @@ import trio
 import fairlead
 from fairlead import Delta, File, Message, ModelInfo, ModelRequest, Text
 from fairlead.config import Config, ModelRef
-from fairlead.errors import BrokenStream, ConnectionFailed, JournalUnavailable, RateLimited, TurnFailed
+from fairlead.errors import BrokenStream, JournalUnavailable, ProviderError, RateLimited, TurnFailed
 from fairlead.events import Event, MessageAccepted, NoticeRaised, SessionStarted, ToolReturned
 from fairlead.testing import Deltas, RecordingObserver, ScriptedProvider
 
@@ -130,7 +130,7 @@ async def test_provider_whose_process_dies_is_a_provider_error(launch: Launch) -
 
     with pytest.raises(BrokenStream, match="exit -9"):
         await provider.generate(asked("say " + "many " * 60), kill)
-    with pytest.raises(ConnectionFailed, match="exit 9"):
+    with pytest.raises(ProviderError, match="exit 9"):
         await provider.generate(asked("leave"), Deltas())
     answer = await provider.generate(asked("hello"), Deltas())
     assert "hello, this is a script" == answer.parts[0].text

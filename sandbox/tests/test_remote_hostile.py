@@ -375,6 +375,9 @@ BAD_FACTS: dict[str, tuple[str, Any]] = {
     "boundaries that are no texts": ("policies", {"boundaries": [["message_in"]]}),
     "a bad name of a tool": ("tools", {"specs": [{"name": "rm -rf", "description": ""}]}),
     "no tools": ("tools", {"specs": 5}),
+    "no credentials": ("providers", {"credentials": []}),
+    "credentials that are no names": ("providers", {"credentials": ["work", 5]}),
+    "too many credentials": ("providers", {"credentials": ["x"] * 1001}),
 }
 
 

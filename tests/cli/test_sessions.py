@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fairlead import wire
 
-from ..providers.fake_servers import calculate_then_say
+from ..providers.fake_servers import Fails, Says, calculate_then_say
 
 if TYPE_CHECKING:
     from .conftest import MakeHome
@@ -103,6 +103,23 @@ def test_models_are_listed_by_provider(openai_home: MakeHome) -> None:
     assert ["openai/fake-large", "default"] == home.run("models").stdout.splitlines()[1].split()[:2]
     listed = json.loads(home.run("models", "--json").stdout)
     assert ["fake-large", "fake-small"] == [model["name"] for model in listed["openai"]]
+
+
+def test_failed_provider_is_told_and_reset(openai_home: MakeHome) -> None:
+    """What a chat ran into is known to the next commands, until somebody resets it; no list of sessions shows it."""
+    home = openai_home([Fails(402, {"error": {"message": "no credit"}}), Says("Hello.")])
+    failed = home.run("chat", "hi")
+    assert "The next try makes sense in 10 minutes" in failed.stderr
+    doctor = home.run("doctor")
+    assert 1 == doctor.returncode
+    assert "its only credential rests after 1 x BillingFailed; it is asked again in 10 minutes" in doctor.stdout
+    assert "next: mend what failed, or type: fairlead models reset openai" in doctor.stdout
+    assert "openai has failed and may be resting; see: fairlead doctor" in home.run("models").stderr
+    assert 1 == len(json.loads(home.run("sessions", "list", "--json").stdout))
+    assert {"provider": "openai", "reset": 1} == json.loads(home.run("models", "reset", "openai", "--json").stdout)
+    assert "Nothing stood against openai." in home.run("models", "reset", "openai").stderr
+    assert 2 == home.run("models", "reset", "nobody").returncode
+    assert 0 == home.run("doctor").returncode
 
 
 def test_doctor_finds_all_well(home: Home) -> None:

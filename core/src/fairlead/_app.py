@@ -12,6 +12,7 @@ from fairlead import _events as ev
 from fairlead._desk import ChannelInbox
 from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, Message, Origin, Principal, Text, ToolCall, Usage, new_id, stamp
+from fairlead._session import RESERVED
 from fairlead._store import SessionStore
 from fairlead._structured import Wanted
 from fairlead._turn import Order, Turn
@@ -116,6 +117,8 @@ class App:
         """
         if self._desk.closed:
             raise RuntimeError("the app is closed: ask inside of `async with fairlead.open(...)`")
+        if session is not None and session.startswith(RESERVED):
+            raise ValueError(f"expected a name that does not begin with {RESERVED!r}, found {session!r}")
         wanted = Wanted(returns) if returns is not None else None
         held = await self._desk.sessions.get(session or new_id())
         name = self._agent_name(agent, held)
@@ -276,6 +279,18 @@ class App:
         """The models of each provider."""
         return await self._desk.engine.models.infos()
 
+    @property
+    def health(self) -> Sequence[ev.ProviderHealth]:
+        """What stands against the providers, their credentials and their models; nothing where all are well.
+
+        Since: 1.1.
+        """
+        return self._desk.engine.models.log.health.entries
+
+    async def reset_health(self, provider: str) -> Sequence[ev.ProviderHealth]:
+        """Let a provider be asked as if it had never failed; what stood against it. Since: 1.1."""
+        return await self._desk.engine.models.log.reset(provider)
+
     async def explain(
         self,
         call: ToolCall,
@@ -293,6 +308,7 @@ class App:
     async def check(self) -> tuple[Finding, ...]:
         """How every enabled plugin and every worker is."""
         findings = [*map(_finding_of, self.reports), *self._desk.outage.findings()]
+        findings += self._desk.engine.models.log.findings()
         for worker in self._crew.opened:
             subject = worker.name or type(worker).__name__
             with trio.move_on_after(_CHECK_SECONDS) as scope:

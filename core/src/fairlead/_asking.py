@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -33,6 +33,8 @@ class Asking(Answering):
         self._tools = engine.tools.specs(self._agent)
         self._steps = 0
         """Answers that the turn had when the model was last asked."""
+        self._probed: set[str] = set()
+        """Providers that rest, and that this turn has asked all the same."""
 
     async def _ask_model(self) -> Answered:
         order, engine, session = self._order, self._engine, self._session
@@ -45,11 +47,10 @@ class Asking(Answering):
             if engine.compactor.looks(session.state):
                 await self._make_room(chain)
             try:
-                answered = await self._ask(chain, self._request(chain[0]), self._emit)
-            except ContextOverflow as overflow:
-                if not await self._make_room(chain, overflow):
-                    raise
-                answered = await self._ask(chain, self._request(chain[0]), self._emit)
+                answered = await self._ask(chain, self._request(chain[0]), self._emit, widen=False)
+            except ContextOverflow as overflow:  # room in this window first, a larger one second
+                known = None if await self._make_room(chain, overflow) else overflow.limit or 0
+                answered = await self._ask(chain, self._request(chain[0]), self._emit, too_small=known)
             return answered.without(session.state.called)
         except ProviderError as error:
             text = f"No model could answer: {error.problem}"
@@ -79,12 +80,16 @@ class Asking(Answering):
             await self._append(made)
         return made is not None
 
-    async def _ask(self, chain: Sequence[Link], request: ModelRequest, emit: Emit | None = None) -> Answered:
+    async def _ask(
+        self, chain: Sequence[Link], request: ModelRequest, emit: Emit | None = None, **more: Any
+    ) -> Answered:
         """Ask a chain, past the policies."""
         policy, gate = self._engine.policy, None
         if policy.watches("model_request"):
             gate = Gate(policy, self._review("model_request", request), self._authors, self._note_decision)
-        return await self._engine.models.generate(chain, request, emit or self._tick, self._note_failure, gate)
+        return await self._engine.models.generate(
+            chain, request, emit or self._tick, self._note_failure, gate, self._probed, **more
+        )
 
     async def _tick(self, _: Delta) -> None:
         """Nobody is shown a summary; but it goes on."""
@@ -106,6 +111,7 @@ class Asking(Answering):
                 error=type(error).__name__,
                 detail=detail,
                 partial=partial,
+                credential=link.ref.credential,
                 at=self._now(),
             )
         )

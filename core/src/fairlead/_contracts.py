@@ -145,6 +145,12 @@ class Channel(Worker):
 class Provider(Worker):
     """What should be said or done next."""
 
+    credentials: tuple[str, ...] = ("",)
+    """The names that `ModelRequest.credential` may have, fixed from `open` on; the empty name is one that has none.
+
+    Where the configuration names none for a model, the first that is well is used. Since: 1.1.
+    """
+
     @abstractmethod
     async def models(self) -> Sequence[ModelInfo]:
         """The models it offers, best known figures. Raises `ProviderError`."""

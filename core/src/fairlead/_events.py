@@ -27,6 +27,7 @@ __all__ = [
     "ModelAnswered",
     "ModelFailed",
     "NoticeRaised",
+    "ProviderHealth",
     "Record",
     "RolledBack",
     "SessionForked",
@@ -139,6 +140,8 @@ class ModelFailed(Event):
     detail: str = ""
     partial: str = ""
     """What had already been shown of the answer."""
+    credential: str = ""
+    """The name of the credential that was used; empty for the provider's only one. Since: 1.1."""
 
 
 @frozen(kw_only=True)
@@ -226,6 +229,33 @@ class AnswerDelivered(Event):
     """`unknown`: the process died while it was sending; it is not sent again by itself."""
     external_id: str = ""
     reason: str = ""
+
+
+Cause = Literal["general", "rate_limit", "billing", "auth", "outage"]
+
+
+@frozen(kw_only=True)
+class ProviderHealth(Event):
+    """How one credential of a provider, or one model with it, stands from now on. It is in no session of a person.
+
+    Written only where it changes. Since: 1.1.
+    """
+
+    kind: ClassVar[str] = "provider_health"
+    provider: str
+    credential: str = ""
+    """Its name; empty for the provider's only one, and for the whole provider (`cause` ``outage``)."""
+    model: str = ""
+    """Empty: all models of the credential."""
+    cause: Cause
+    failures: int
+    """In a row, as they count for the cooldown; 0: it is well again."""
+    until: float | None = None
+    """Unix seconds until which it is asked only where nothing else is left; None: until its key is changed."""
+    error: str = ""
+    """The class name of the failure that began it."""
+    mark: str = ""
+    """A salted hash of the provider's settings, which tells whether the key was changed."""
 
 
 @frozen(kw_only=True)

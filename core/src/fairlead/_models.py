@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
+from fairlead import errors
 from fairlead._config import ModelRef
+from fairlead._health import floor_of
+from fairlead._health_log import moment
 from fairlead._leaf import own_fault
 from fairlead._message import TOOL_NAME, Message, Origin, Part, Text, ToolCall, Usage, is_json, new_id, sound, stamp
 from fairlead._work import Delta, ModelAnswer
-from fairlead.errors import (
-    BrokenStream,
-    ConfigError,
-    ConnectionFailed,
-    ProviderError,
-    ProviderTimeout,
-    TurnError,
-    UnknownModel,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fairlead._contracts import Provider
+    from fairlead._health_log import HealthLog
     from fairlead._work import Emit, ModelInfo, ModelRequest
 
 __all__ = ["Answered", "ModelResolver"]
 
 _INFO_SECONDS = 2.0
 """How long the first answer of a provider may wait for its list of prices."""
+_TRIES = 3
+"""Of one link, before the first token and where no other is left."""
+_RETRY_SECONDS = 8.0
+"""Until the last of them begins."""
+_PAUSE = 0.5
+"""Seconds before the second; twice that before the third. Each is made up to half longer or shorter by chance."""
+_SOON = (errors.BrokenStream, errors.ConnectionFailed, errors.Overloaded, errors.ProviderTimeout)
+"""What may be over soon; so may a `RateLimited` that says so."""
 _INFO_AGAIN = 60.0
 """Seconds after which a provider that could not say is asked once more."""
 
@@ -107,6 +111,29 @@ class Shown:
                 self._emit = None
 
 
+@define
+class _Walk:
+    """One answer that is sought in a chain: what was tried so far."""
+
+    chain: Sequence[Link]
+    shown: Shown
+    probed: set[str]
+    tries: dict[int, int] = field(factory=dict)
+    """By the place in the chain."""
+    refused: set[tuple[str, str]] = field(factory=set)
+    """Provider and model that do not take this request, with whatever credential."""
+    overflow: int | None = None
+    """Tokens of the largest window that was too small; 0 where it is not known."""
+    again: int | None = None
+    """The first place that failed in a way that may be over soon."""
+    floor: float = 0.0
+    """Seconds for which it wants to be left alone."""
+    probes: bool = False
+    """Only those are left that rest."""
+    began: float = field(factory=trio.current_time)
+    last: BaseException | None = None
+
+
 class ModelResolver:
     """The providers of an app and the aliases for their models."""
 
@@ -114,10 +141,13 @@ class ModelResolver:
         self,
         providers: Mapping[str, Provider],
         aliases: Mapping[str, tuple[ModelRef, ...]],
+        log: HealthLog,
         *,
         default: ModelRef | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         """`default`: the only model, where the configuration has no alias ``default``."""
+        self.log = log
         self._providers = providers
         self._aliases = dict(aliases)
         if "default" not in self._aliases and default is not None:
@@ -127,20 +157,30 @@ class ModelResolver:
         self._listing = {name: trio.Lock() for name in providers}
         self._origins = {name: Origin("provider", name) for name in providers}
         self._chains: dict[str, tuple[Link, ...]] = {}
+        self._jitter = jitter
 
     def resolve(self, name: str) -> tuple[Link, ...]:
-        """The chain of an alias, or of ``provider/model``. `ConfigError`: neither is known."""
+        """The chain of an alias, or of ``provider/model``: each model with each credential that it may use.
+
+        `ConfigError`: neither is known.
+        """
         chain = self._chains.get(name)
         if chain is None:
             refs = self._aliases.get(name)
             if refs is None:
                 provider, _, model = name.partition("/")
                 refs = (ModelRef(provider, model),) if model and provider in self._providers else ()
-            links = tuple(Link(ref, self._providers[ref.provider]) for ref in refs if ref.provider in self._providers)
+            links = tuple(link for ref in refs for link in self._links(ref))
             if not links:
                 raise self._unknown(name, refs)
             chain = self._chains[name] = links
         return chain
+
+    def _links(self, ref: ModelRef) -> Iterator[Link]:
+        provider = self._providers.get(ref.provider)
+        if provider is not None:
+            for name in (ref.credential,) if ref.credential else provider.credentials:
+                yield Link(ref if name == ref.credential else evolve(ref, credential=name), provider)
 
     async def generate(
         self,
@@ -149,35 +189,157 @@ class ModelResolver:
         emit: Emit | None,
         failed: Callable[[Link, BaseException, str], None],
         gate: Gate | None = None,
+        probed: set[str] | None = None,
+        *,
+        widen: bool = True,
+        too_small: int | None = None,
     ) -> Answered:
         """Ask the chain. `failed` is told of each link that did not answer, with what had been shown of it.
 
-        Another model is asked only before the first token; a stream that breaks later is asked again once, at the same
-        model. Raises the last `ProviderError`.
+        First those that are well, in order; then once more, after a pause, what may be over soon; then those that cool
+        down, one of each provider: `probed` names the providers that this turn has probed. Another link is asked only
+        before the first token; a stream that breaks later is asked again once, at the same link. Without `widen` no
+        larger window is looked for; `too_small`: one of so many tokens (0: nobody knows) will not do.
+
+        Raises the last `ProviderError`, but `ContextOverflow` where there was one.
         """
-        shown = Shown(emit)
-        last: BaseException | None = None
-        for link in chain:
-            for _ in range(2):
-                seen = shown.seen
-                try:
-                    return await self._once(link, request, shown, gate)
-                except TurnError:  # the gate's
-                    raise
-                except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
-                    last = await own_fault(error)
-                    failed(link, last, shown.seen[len(seen) :])
-                    shown.again()
-                if not shown.seen or seen:
+        walk = _Walk(chain, Shown(emit), set() if probed is None else probed, overflow=too_small)
+        while (place := await self._next(walk)) is not None:
+            walk.tries[place] = walk.tries.get(place, 0) + 1
+            seen = walk.shown.seen
+            try:
+                return await self._attempt(walk, place, request, gate)
+            except errors.TurnError:  # the gate's
+                raise
+            except BaseException as error:  # noqa: BLE001  # a fault in a provider's code fails this link only
+                walk.last = await own_fault(error)
+                failed(walk.chain[place], walk.last, walk.shown.seen[len(seen) :])
+            walk.shown.again()
+            if walk.shown.seen:
+                if seen:
                     break
-            if shown.seen:
+                walk.again = place
+            else:
+                await self._learn(walk, place)
+            if walk.overflow is not None and not widen:
                 break
-        if isinstance(last, ProviderError):
-            raise last
-        name = chain[-1].ref.provider
-        raise ProviderError(
-            f"provider {name!r} failed with {type(last).__name__}", provider=name, next_step="fairlead doctor"
-        ) from last
+        failure = self._no_answer(walk)
+        raise failure from (walk.last if walk.last is not failure else failure.__cause__)
+
+    async def _attempt(self, walk: _Walk, place: int, request: ModelRequest, gate: Gate | None) -> Answered:
+        """Ask one link, and tell its health of what became of it."""
+        link, health = walk.chain[place], self.log.health
+        ref = link.ref
+        is_probe = health.is_down(ref.provider)
+        if is_probe:
+            health.probing.add(ref.provider)
+        try:
+            if not ref.model:
+                link = await self._named(link)
+                ref = link.ref
+                walk.chain = (*walk.chain[:place], link, *walk.chain[place + 1 :])
+            answered = await self._once(link, request, walk.shown, gate)
+        except errors.TurnError:
+            raise
+        except BaseException as error:
+            fault = await own_fault(error)
+            now = self.log.clock()
+            await self.log.keep(health.failed(ref.provider, ref.credential, ref.model, fault, now))
+            raise
+        finally:
+            if is_probe:
+                health.probing.discard(ref.provider)
+        if ref.provider in health.bad:
+            await self.log.keep(health.answered(ref.provider, ref.credential, ref.model, self.log.clock()))
+        return answered
+
+    async def _next(self, walk: _Walk) -> int | None:
+        """The place in the chain to ask next, after a pause where there must be one; None: nobody is left."""
+        if walk.shown.seen:
+            return walk.again
+        if not walk.tries and walk.overflow is None and walk.chain[0].ref.provider not in self.log.health.bad:
+            return 0
+        await self.log.look()
+        left, now = await self._left(walk), self.log.clock()
+        well = next((place for until, place in left if until <= now), None)
+        if well is not None:
+            return well
+        if walk.again is not None and await self._pause(walk, walk.chain[walk.again].ref):
+            return walk.again
+        walk.probes = True
+        for _, place in sorted(left):
+            if (provider := walk.chain[place].ref.provider) not in walk.probed:
+                walk.probed.add(provider)
+                return place
+        return None
+
+    async def _left(self, walk: _Walk) -> list[tuple[float, int]]:
+        """The places that were not tried and may be, each with the moment until which it cools down."""
+        health = self.log.health
+        return [
+            (health.until(link.ref.provider, link.ref.credential, link.ref.model), place)
+            for place, link in enumerate(walk.chain)
+            if place not in walk.tries and link.ref.provider not in health.probing and await self._fits(walk, link.ref)
+        ]
+
+    async def _fits(self, walk: _Walk, ref: ModelRef) -> bool:
+        """Whether a model may take the request for all that is known."""
+        if walk.overflow is not None:
+            info = await self._info(ref.provider, ref.model)
+            if info is None or (info.window or 0) <= walk.overflow:
+                return False
+        return (ref.provider, ref.model) not in walk.refused
+
+    async def _pause(self, walk: _Walk, ref: ModelRef) -> bool:
+        """Wait before another try of what may be over soon. False: there is no time for it, or it was tried enough."""
+        tries = walk.tries[walk.again or 0]
+        if self.log.health.is_down(ref.provider) or not await self._fits(walk, ref):
+            return False
+        pause = max(_PAUSE * 2 ** (tries - 1) * (0.5 + self._jitter()), walk.floor)
+        end = trio.current_time() + pause
+        if tries >= _TRIES or end > walk.began + _RETRY_SECONDS or end >= trio.current_effective_deadline():
+            return False
+        await trio.sleep(pause)
+        return True
+
+    async def _learn(self, walk: _Walk, place: int) -> None:
+        """What a failure before the first token says about the next try."""
+        error, ref = walk.last, walk.chain[place].ref
+        if isinstance(error, errors.ContextOverflow):
+            info = await self._info(ref.provider, ref.model)
+            window = info.window if info is not None else None
+            limit = error.limit if type(error.limit) is int else None
+            walk.overflow = max(walk.overflow or 0, limit or window or 0)
+        elif isinstance(error, errors.BadRequest | errors.ContentRefused):
+            walk.refused.add((ref.provider, ref.model))
+        floor = floor_of(error) if error is not None else 0.0
+        soon = isinstance(error, _SOON) or (isinstance(error, errors.RateLimited) and floor > 0)
+        if soon and not walk.probes and walk.again in (None, place):
+            walk.again, walk.floor = place, floor
+        elif walk.again == place:
+            walk.again = None
+
+    def _no_answer(self, walk: _Walk) -> errors.ProviderError:
+        """The error that says what happened, what to do, and when somebody may be asked again."""
+        error, now, health, ref = walk.last, self.log.clock(), self.log.health, walk.chain[-1].ref
+        if walk.overflow is not None:
+            problem = _TOO_LARGE.format(f" of {walk.overflow} tokens" if walk.overflow else "")
+            step = "fairlead sessions compact"
+            return errors.ContextOverflow(problem, provider=ref.provider, limit=walk.overflow or None, next_step=step)
+        until = min(health.until(link.ref.provider, link.ref.credential, link.ref.model) for link in walk.chain)
+        if isinstance(error, errors.ProviderError):
+            if until <= now:
+                return error
+            problem = error.problem.rstrip(". ")
+        elif error is not None:
+            problem = f"provider {ref.provider!r} failed with {type(error).__name__}"
+        elif until > now:
+            problem = "every model that could answer rests, after it failed"
+        else:
+            problem = f"provider {ref.provider!r} was down, and somebody else asks just now whether it still is"
+        if until > now:
+            problem += f". The next try makes sense {moment(until, now)}"
+        return errors.ProviderError(problem, provider=ref.provider, model=ref.model, next_step="fairlead doctor")
 
     async def infos(self) -> dict[str, tuple[ModelInfo, ...]]:
         """The models of each provider. A provider that cannot say offers none."""
@@ -196,8 +358,6 @@ class ModelResolver:
         return info.window if info is not None else None
 
     async def _once(self, link: Link, request: ModelRequest, shown: Shown, gate: Gate | None) -> Answered:
-        if not link.ref.model:
-            link = await self._named(link)
         ref = link.ref
         if request.model != ref.model or request.credential != ref.credential or request.options is not ref.options:
             request = evolve(request, model=ref.model, credential=ref.credential, options=ref.options)
@@ -208,8 +368,9 @@ class ModelResolver:
         try:
             answered = await self._asked(link, request, shown)
             usage = answered.usage if answered.usage != _NO_USAGE else None  # it worked, and did not say how much
-        except ProviderError as error:
-            usage = None if isinstance(error, _UNCLEAR) else _NO_USAGE
+        except errors.ProviderError as error:
+            unclear = isinstance(error, _UNCLEAR) or type(error) is errors.ProviderError
+            usage = None if unclear else _NO_USAGE
             raise
         finally:
             await gate.settle(usage)
@@ -239,7 +400,7 @@ class ModelResolver:
         listed = await link.provider.models()
         if not listed:
             problem = f"provider {provider!r} lists no model"
-            raise UnknownModel(problem, provider=provider, next_step="name a model under [models]")
+            raise errors.UnknownModel(problem, provider=provider, next_step="name a model under [models]")
         named = Link(evolve(link.ref, model=listed[0].name), link.provider)
         for name, chain in self._chains.items():
             self._chains[name] = tuple(named if each is link else each for each in chain)
@@ -269,7 +430,7 @@ class ModelResolver:
                 await own_fault(error)
         return {}
 
-    def _unknown(self, name: str, refs: Sequence[ModelRef]) -> ConfigError:
+    def _unknown(self, name: str, refs: Sequence[ModelRef]) -> errors.ConfigError:
         known = sorted({*self._aliases, *(f"{provider}/..." for provider in self._providers)})
         if refs:
             wanted = ", ".join(sorted({ref.provider for ref in refs}))
@@ -277,10 +438,10 @@ class ModelResolver:
         elif not self._providers:
             problem = "no provider is available, so no model can be asked"
             mend = "hand one in, fairlead.open(providers=[...]), or name one in fairlead.toml: fairlead init"
-            return ConfigError(problem, path="models", next_step=mend)
+            return errors.ConfigError(problem, path="models", next_step=mend)
         else:
             problem = f"no model is named {name!r}; expected one of {', '.join(known)}"
-        return ConfigError(problem, path="models", next_step="fairlead doctor")
+        return errors.ConfigError(problem, path="models", next_step="fairlead doctor")
 
 
 def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
@@ -291,8 +452,9 @@ def _stamped(parts: Sequence[Part], origin: Origin) -> tuple[Part, ...]:
 
 
 _NO_USAGE = ModelAnswer().usage
-_UNCLEAR = (BrokenStream, ConnectionFailed, ProviderTimeout)
+_UNCLEAR = (errors.BrokenStream, errors.ConnectionFailed, errors.ProviderTimeout)
 """After these the provider may have worked, and ask to be paid."""
+_TOO_LARGE = "the conversation is larger than the model's window{}, and none with a larger one is in reach."
 _FINISHES = ("stop", "tools", "length", "refused")
 
 

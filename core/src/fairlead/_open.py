@@ -17,6 +17,7 @@ from fairlead._config import Config, ModelRef
 from fairlead._contracts import Channel, Memory, Observer, Policy, Provider, Tool
 from fairlead._desk import Desk
 from fairlead._function import FunctionTool
+from fairlead._health_log import HealthLog
 from fairlead._isolation import find_isolator
 from fairlead._journal import VolatileMemory
 from fairlead._lanes import Lanes
@@ -75,6 +76,7 @@ async def open_app(  # all by keyword: the five kinds, observers and the clock
             isolate = partial(find_isolator, config, isolated, watchers.raise_notice)
             await hire(crew, config, hands, VolatileMemory(clock), isolate)
             engine = _engine(config, crew, watchers, clock, own_tools)
+            await engine.models.log.load()
             async with _running(config, crew, engine, watchers) as app:
                 yield app
         except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
@@ -180,9 +182,10 @@ def _engine(
     agents = {agent.name: agent for agent in config.agents}
     if not agents:
         raise ConfigError("expected at least one agent, found none", path="agents", file=config.file)
-    models = ModelResolver(
-        crew.providers, config.models, default=ModelRef(next(iter(crew.providers)), "") if crew.providers else None
-    )
+    settings = {table.name: table.options for table in config.plugins if table.kind == "providers"}
+    log = HealthLog(crew.journal, settings, clock, watchers.publish, watchers.raise_notice)
+    default = ModelRef(next(iter(crew.providers)), "") if crew.providers else None
+    models = ModelResolver(crew.providers, config.models, log, default=default)
     return Engine(
         models=models,
         tools=registry,

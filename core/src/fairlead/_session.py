@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from fairlead._message import Address
     from fairlead._outage import Outage
 
-__all__ = ["History", "OpenTurn", "Running", "Session", "SessionState", "Sessions", "fold"]
+__all__ = ["RESERVED", "History", "OpenTurn", "Running", "Session", "SessionState", "Sessions", "fold"]
 
 Item = Message | ToolResult
+RESERVED = "!"
+"""Begins the names of the core's own sessions, which nobody sees; no conversation's name can begin so."""
 
 
 class History(Sequence[Item]):

@@ -17,7 +17,7 @@ from fairlead._leaf import said
 from fairlead._message import Message, ToolResult, new_id
 from fairlead._router import Router
 from fairlead._schemas import check
-from fairlead._session import fold
+from fairlead._session import RESERVED, fold
 from fairlead._tools import result_of
 from fairlead._work import ModelRequest, Review
 from fairlead.errors import JournalError, SchemaError, SessionNotFound
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionStore"]
 
+_OWN = 100
+"""Sessions of the core's own that may stand among those that are listed."""
+
 
 class SessionStore:
     """The sessions of the journal. What changes a session takes its place in the lane like a turn."""
@@ -46,11 +49,13 @@ class SessionStore:
 
     async def list(self, owner: str | None = None, limit: int = 100) -> Sequence[SessionInfo]:
         """The sessions, last used first; those of one principal where `owner` is given."""
-        return await self._journal.sessions(owner=owner, limit=limit)
+        own = _OWN if owner is None else 0
+        found = await self._journal.sessions(owner=owner, limit=limit + own)
+        return [info for info in found if not info.id.startswith(RESERVED)][: max(limit, 0)]
 
     async def records(self, session: str) -> Sequence[ev.Record]:
         """Everything that happened to a session. `SessionNotFound`."""
-        records = await self._journal.read(session)
+        records = () if session.startswith(RESERVED) else await self._journal.read(session)
         if not records:
             raise SessionNotFound(
                 f"there is no session {session!r}", session=session, next_step="fairlead sessions list"

@@ -169,6 +169,10 @@ def _check_declared(worker: Worker) -> None:
         raise TypeError("expected `capabilities` after open(), found none")
     if isinstance(worker, Policy) and not isinstance(getattr(worker, "boundaries", None), frozenset | set):
         raise TypeError("expected `boundaries` after open(), found none")
+    if isinstance(worker, Provider):
+        names: Any = worker.credentials
+        if not (isinstance(names, tuple) and names and all(isinstance(name, str) for name in names)):
+            raise TypeError(f"expected names as `credentials` after open(), found {names!r:.200}")
 
 
 def _report_failure(crew: Crew, entry: PluginConfig, error: BaseException) -> None:

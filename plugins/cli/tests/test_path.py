@@ -50,11 +50,11 @@ async def test_answer_with_a_tool() -> None:
 async def test_failed_turn_is_a_notice() -> None:
     """Nothing on standard output; the model's fault once, the notice and the next command beside it."""
     screen = FakeScreen()
-    provider = ScriptedProvider([fairlead.errors.Overloaded("busy")] * 3)
+    provider = ScriptedProvider([fairlead.errors.BadRequest("odd")])
     terminal = await chat(screen, provider)
     assert "notice" == terminal.outcome
-    assert "did not answer (Overloaded)" in screen.noted
-    assert screen.noted.endswith(": busy\nNo model could answer.\n  next: fairlead doctor\n")
+    assert "did not answer (BadRequest)" in screen.noted
+    assert screen.noted.endswith(": odd\nNo model could answer.\n  next: fairlead doctor\n")
 
 
 async def test_questions_at_a_prompt(autojump_clock: trio.testing.MockClock) -> None:

@@ -208,6 +208,11 @@ def test_failure_is_told_once_with_the_next_command() -> None:
     view.finish(answer("No model could answer: no connection", kind="notice"))
     first = "· openai did not answer (ConnectionFailed): no connection\n"
     assert f"{first}No model could answer.\n  next: fairlead doctor\n" == screen.noted
+    view.failed("openai", "ConnectionFailed", "no connection.")
+    view.finish(answer("No model could answer: no connection. Try again in 3 seconds (12:00:03 UTC)", kind="notice"))
+    assert screen.noted.endswith(
+        "\nNo model could answer. Try again in 3 seconds (12:00:03 UTC).\n  next: fairlead doctor\n"
+    )
     screen = FakeScreen()
     view = TextView(screen, quiet=True)
     view.failed("openai", "ConnectionFailed", "no connection")

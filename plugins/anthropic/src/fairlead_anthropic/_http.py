@@ -139,6 +139,12 @@ class Key:
         return cls(credential, value)
 
 
+def credentials(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the keys, in the order of the configuration: that without a name, where there is one, is first."""
+    named = tuple(options.get("api_keys", {}))
+    return named if named and not reveal(options.get("api_key", "")) else ("", *named)
+
+
 def reveal(key: Secret | str) -> str:
     """The text of a key; a plain string is what a host writes that builds its settings in code."""
     return (key.reveal() if isinstance(key, Secret) else key).strip()

@@ -22,6 +22,7 @@ from fairlead_anthropic._http import (
     Unreadable,
     broken,
     chunks_of,
+    credentials,
     read_body,
     read_error,
     transport,
@@ -58,6 +59,7 @@ class AnthropicProvider(Provider):
         options = settings.options
         self.name = settings.name
         self._options = options
+        self.credentials = credentials(options)
         # Many write the version as well, as the other protocol wants it.
         base_url = options.get("base_url", OFFICIAL).rstrip("/").removesuffix("/v1")
         self._official = base_url == OFFICIAL

@@ -136,9 +136,11 @@ class TextView(View):
 
     def _notice(self, text: str) -> str:
         """The notice; where it repeats why a model did not answer, what to type instead of that."""
-        if not self._failure or not text.endswith(f": {self._failure}"):
+        head, repeated, rest = text.partition(f": {self._failure.rstrip('. ')}")
+        if not self._failure or not repeated:
             return text
-        return f"{text.removesuffix(f': {self._failure}')}.\n  next: fairlead doctor"
+        rest = rest.strip(". ")
+        return f"{head}.{f' {rest}.' if rest else ''}\n  next: fairlead doctor"
 
     def failed(self, model: str, error: str, detail: str) -> None:
         super().failed(model, error, detail)

@@ -22,6 +22,7 @@ from fairlead_openai._http import (
     Unreadable,
     broken,
     chunks_of,
+    credentials,
     read_body,
     read_error,
     transport,
@@ -56,6 +57,7 @@ class OpenAIProvider(Provider):
         options = settings.options
         self.name = settings.name
         self._options = options
+        self.credentials = credentials(options)
         self._official = options.get("base_url", OFFICIAL).rstrip("/") == OFFICIAL
         timeout = options.get("timeout", {})
         self._server = Server(

@@ -62,6 +62,8 @@ def facts_of(kind: str, worker: Any) -> dict[str, Any]:
         asked = getattr(worker, "boundaries", None)
         settles = type(worker).settle is not Policy.settle
         return {"settles": settles} | ({"boundaries": sorted(asked)} if isinstance(asked, frozenset | set) else {})
+    if kind == "providers":
+        return {"credentials": list(worker.credentials)}
     if kind == "memories":
         return {"journal": worker.journal is not None, "recall": worker.recall is not None}
     return {}

@@ -20,6 +20,7 @@ PROTOCOL = 1
 _MAX_WORKERS = 100
 _MAX_TOOLS = 1000
 _MAX_FINDINGS = 1000
+_MAX_CREDENTIALS = 1000
 _BOUNDARIES: frozenset[Boundary] = frozenset(("message_in", "model_request", "tool_call", "tool_result", "message_out"))
 
 
@@ -30,6 +31,7 @@ class Facts:
     capabilities: Capabilities | None = None
     specs: tuple[ToolSpec, ...] | None = None
     boundaries: frozenset[Boundary] | None = None
+    credentials: tuple[str, ...] | None = None
     settles: bool = False
     journal: bool = False
     recall: bool = False
@@ -213,6 +215,12 @@ def _facts(kind: str, raw: Any) -> Facts:
             problem = f"the plugin gave {str(asked)[:200]!r} as boundaries, expected some of {sorted(_BOUNDARIES)}"
             raise SchemaError(problem, schema="boundary", next_step="tell the plugin's authors")
         facts.boundaries, facts.settles = frozenset(asked), raw.get("settles") is True
+    elif kind == "providers" and "credentials" in raw:
+        named = raw["credentials"]
+        if type(named) is not list or not 0 < len(named) <= _MAX_CREDENTIALS or not all(type(n) is str for n in named):
+            problem = f"the plugin gave {str(named)[:200]!r} as credentials, expected a list of names"
+            raise SchemaError(problem, schema="boundary", next_step="tell the plugin's authors")
+        facts.credentials = tuple(named)
     elif kind == "memories":
         facts.journal, facts.recall = raw.get("journal") is True, raw.get("recall") is True
     return facts

@@ -33,7 +33,7 @@ from fairlead import (
     Usage,
     Verdict,
 )
-from fairlead.errors import BrokenStream, ConnectionFailed, SchemaError
+from fairlead.errors import BrokenStream, ProviderError, SchemaError
 from fairlead.events import Record
 from fairlead.memory import Note, Recall
 from fairlead.types import Emit
@@ -137,6 +137,11 @@ class RemoteChannel(_Remote, Channel):
 class RemoteProvider(_Remote, Provider):
     """A provider that runs elsewhere."""
 
+    def take(self, facts: Facts) -> None:
+        """`credentials`."""
+        if facts.credentials is not None:
+            self.credentials = facts.credentials
+
     async def models(self) -> Sequence[ModelInfo]:
         """As the contract says."""
         return parsed_list(await self._far.call("provider.models"), ModelInfo, _MAX_MODELS)
@@ -153,7 +158,8 @@ class RemoteProvider(_Remote, Provider):
                     await emit(parsed_delta(raw))
                 return parsed(deltas.result, ModelAnswer)
         except (SandboxLost, BoundaryBroken) as error:
-            kind = BrokenStream if begun else ConnectionFailed
+            # Not `ConnectionFailed`, which is tried again at once: what killed a process may well kill the next one.
+            kind = BrokenStream if begun else ProviderError
             problem = f"the process of the provider {self.name!r} is gone: {error.problem} {error.last_words}".strip()
             raise kind(problem, provider=self.name, model=request.model, next_step="fairlead doctor") from error
 
