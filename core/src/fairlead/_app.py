@@ -159,7 +159,7 @@ class App:
             await ticket.wait()
             await self._desk.begin_work(held)
         except trio.Cancelled:
-            await self._desk.give_up(Turn(self._desk.engine, held, order))
+            await self._desk.give_up(Turn(self._desk.engine, held, order, self._desk.approvals))
             raise
 
     def _agent_name(self, agent: str | None, held: Session) -> str:
@@ -191,7 +191,7 @@ class App:
         """
         if self._serving:
             raise RuntimeError("the app serves already")
-        self._serving = True
+        self._serving = self._desk.serving = True
         try:
             async with trio.open_nursery() as nursery:
                 if resume:
@@ -201,7 +201,7 @@ class App:
                 self._desk.stopping = True
                 nursery.cancel_scope.cancel()
         finally:
-            self._serving = False
+            self._serving = self._desk.serving = False
         await self._desk.drain(self.config.limits.grace_seconds)
 
     def stop(self) -> None:
@@ -215,6 +215,22 @@ class App:
         """Cancel the turn that runs in a session, or the next one where it waits. False where there is none."""
         await trio.lowlevel.checkpoint()
         return self._desk.cancel(session)
+
+    # -- approvals
+
+    async def approvals(self) -> Sequence[ev.Record]:
+        """What waits for a person's decision, oldest first: each `ApprovalRequested` in its session."""
+        return await self._desk.approvals.open()
+
+    async def decide(
+        self, approval: str, *, allow: bool, by: Principal, reason: str = "", where: str = "host"
+    ) -> ev.ApprovalRequested:
+        """Decide about an approval; what was asked for. It is the host that says who decides: nothing is asked of `by`.
+
+        `ApprovalRefused`: it is unknown, already decided, expired or void.
+        """
+        desk = self._desk.approvals
+        return await desk.decide(approval.lower(), granted=allow, by=by, where=where, reason=reason, trusted=True)
 
     async def _run_channels(self, scope: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:

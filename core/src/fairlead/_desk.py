@@ -12,12 +12,15 @@ import trio
 from attrs import astuple, evolve
 
 from fairlead import _events as ev
+from fairlead._approval_text import read_choice
+from fairlead._approvals import Approvals
 from fairlead._contracts import Inbox, Journal
 from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
+from fairlead._session import EXPIRED
 from fairlead._turn import Engine, Order, Turn
-from fairlead._work import Draft, Inbound, Receipt, WorkClass
+from fairlead._work import Draft, Inbound, Receipt, Review, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
@@ -53,9 +56,10 @@ class Desk:
         turns: trio.Nursery,
     ) -> None:
         self.engine, self.sessions, self.lanes = engine, sessions, lanes
+        self.approvals = Approvals(engine, sessions, journal, outbox, lanes, self._take_up)
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
-        self.stopping = self.closed = False
+        self.stopping = self.closed = self.serving = False
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self._idle = trio.Event()
@@ -84,7 +88,14 @@ class Desk:
         _check_inbound(inbound, self.engine.limits.message_bytes)
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
-        session = await self.sessions.get(self._router.session_for(agent, address))
+        name = self._router.session_for(agent, address)
+        if (choice := read_choice(inbound.parts)) is not None:
+            message = Message(
+                "user", stamp(inbound.parts, Origin("channel", address.channel, author.id)), author=author
+            )
+            review = Review("message_in", message, name, agent, author, address)
+            return await self.approvals.answer(choice, review, address.channel)
+        session = await self.sessions.get(name)
         waiting = max(len(session.state.queue), session.users)  # also those that are being journalled just now
         if waiting > self.engine.limits.queue:
             self._observers.raise_notice("inbox", f"session {session.state.id!r} is full", session=session.state.id)
@@ -126,14 +137,23 @@ class Desk:
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
+    def _take_up(self, session: Session) -> None:
+        """It was decided about here, and so belongs to this process now: whoever had it may be dead."""
+        if self.serving and not self.stopping and session.scope is None:
+            self.start(session, "interactive", None)
+
     async def begin_work(self, session: Session) -> None:
         """At the head of the lane: wait for another process that is at work in the session, and read what it wrote."""
         name = session.state.id
-        patience = ((_AT_ONCE, "waits for it"), (self.engine.limits.seconds, "takes the work over"))
+        patience = [(_AT_ONCE, "waits for it"), (self.engine.limits.seconds, "takes the work over")]
         for seconds, then in patience if self._shared else ():
             with trio.move_on_after(seconds):
                 await self._journal.hold(name)
                 break
+            await session.look()
+            if seconds == patience[-1][0] and session.state.turn is not None and session.state.turn.waits:
+                patience.append(patience[-1])  # for people, who may take longer than a turn
+                continue
             text = f"session {name!r} is at work in another process; this one {then}"
             self._observers.raise_notice("desk", text, level="info", session=name)
         if session.stale or session.state.turn is not None or session.state.outbox:
@@ -168,7 +188,7 @@ class Desk:
 
     async def _run(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded | None:
         """The end of one turn, or None where another process wrote to the session first."""
-        turn = Turn(self.engine, session, order)
+        turn = Turn(self.engine, session, order, self.approvals)
         try:
             return await turn.run()
         except VersionConflict:
@@ -210,12 +230,12 @@ class Desk:
             await turn.end("cancelled", reason="cancelled")
 
     async def drain(self, seconds: float) -> None:
-        """Wait until no turn runs, at most that long."""
+        """Wait until no turn runs, at most that long. One that waits for people is left to the next process."""
         with trio.move_on_after(seconds):
             await self.wait_idle()
 
     async def wait_idle(self) -> None:
-        while self.busy:
+        while self.busy > self.approvals.waiting:
             self._idle = trio.Event()
             await self._idle.wait()
 
@@ -255,7 +275,7 @@ class Desk:
             self.end_work(session, ticket)
             session.users -= 1
             self.busy -= 1
-            if not self.busy:
+            if self.busy <= self.approvals.waiting:
                 self._idle.set()
         if pause is not None:
             await trio.sleep(pause)
@@ -277,6 +297,8 @@ class Desk:
             ended = await self._settle_shown(session, messages, channel, address)
         else:
             ended = await self.settle(session, Order(messages), waited_for=False)
+        for name in [name for name in session.state.outbox if name.endswith(EXPIRED)]:
+            await self._outbox.deliver(session, name)
         await self._outbox.deliver(session, ended.turn)
 
     async def _settle_shown(

@@ -29,6 +29,10 @@ class Ticket:
         if self._event is not None:
             self._event.set()
 
+    def take_back(self) -> None:
+        """Another grant must come."""
+        self.granted, self._event = False, None
+
     async def wait(self) -> None:
         """Until it is this ticket's turn. Cancelled: the place is still held; give it back with `Lanes.leave`."""
         if not self.granted:
@@ -66,7 +70,7 @@ class Lanes:
         if ticket.granted:
             self.running -= 1
             self._running[ticket.work_class] -= 1
-        elif first:
+        elif first and ticket in self._ready[ticket.work_class]:  # else it was paused
             self._ready[ticket.work_class].remove(ticket)
         if not line:
             del self._lines[ticket.session]
@@ -74,6 +78,20 @@ class Lanes:
             self._admit(line[0])
         if ticket.granted:
             self._fill()
+
+    def pause(self, session: str) -> None:
+        """Give back the place among all of the turn that runs in a session, which keeps its place in the line there."""
+        ticket = self._lines[session][0]
+        ticket.take_back()
+        self.running -= 1
+        self._running[ticket.work_class] -= 1
+        self._fill()
+
+    async def unpause(self, session: str) -> None:
+        """Wait for a place again. Cancelled: give the ticket back with `leave`."""
+        ticket = self._lines[session][0]
+        self._admit(ticket)
+        await ticket.wait()
 
     def _has_room(self, work_class: str) -> bool:
         return self.running < self._total and self._running[work_class] < self._limits[work_class]

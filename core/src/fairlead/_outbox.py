@@ -50,7 +50,8 @@ class Outbox:
         channel = self.channel(unsent.address) if unsent is not None else None
         if unsent is None or channel is None:
             return
-        if unsent.attempts and not channel.capabilities.idempotency:
+        asks = unsent.kind == "question"  # shown twice it is one decision; shown to nobody it is none
+        if unsent.attempts and not (asks or channel.capabilities.idempotency):
             delivery = Delivery("ambiguous", reason="the program stopped while it was sending")
             await self._settle(session, turn, "unknown", delivery)
             return
@@ -70,7 +71,10 @@ class Outbox:
 
     async def _send(self, channel: Channel, session: Session, turn: str, unsent: Unsent) -> Delivery:
         delivery = Delivery("failed", reason="nothing to send")
-        pieces = fitted(unsent.answer.parts, channel.capabilities)
+        parts = unsent.answer.parts
+        if unsent.kind == "question" and "application/json" not in channel.capabilities.media:
+            parts = parts[:1]  # the rest says the same to programs
+        pieces = fitted(parts, channel.capabilities)
         for step, parts in enumerate(pieces):
             outbound = Outbound(
                 turn if step == 0 else f"{turn}.{step}",

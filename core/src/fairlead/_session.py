@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from fairlead import _events as ev
+from fairlead._approval_text import notice_of
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
 
@@ -50,6 +51,23 @@ class History(Sequence[Item]):
         return self._items[step]
 
 
+EXPIRED = "expired"
+"""The reason of a decision that nobody made in time."""
+
+
+@define
+class Asked:
+    """An approval that was asked for."""
+
+    request: ev.ApprovalRequested
+    decided: ev.ApprovalDecided | None = None
+    used: bool = False
+
+    @property
+    def granted(self) -> bool:
+        return self.decided is not None and self.decided.granted
+
+
 @define
 class OpenTurn:
     """A turn that has started and not ended."""
@@ -61,6 +79,13 @@ class OpenTurn:
     usage: Usage = Usage()
     calls: dict[str, ToolCall] = field(factory=dict)
     """Calls without a result."""
+    asked: dict[str, Asked] = field(factory=dict)
+    """The last approval of each call that was asked for one."""
+
+    @property
+    def waits(self) -> bool:
+        """Some call waits for its approval or for its start: until then no call of that answer is made."""
+        return bool(self.asked) and any(not each.used and call in self.calls for call, each in self.asked.items())
 
 
 @define
@@ -86,7 +111,7 @@ class SessionState:
     """Accepted messages whose turn has not ended, in order."""
     turn: OpenTurn | None = None
     outbox: dict[str, Unsent] = field(factory=dict)
-    """By turn."""
+    """By turn, and by approval the questions."""
     called: set[str] = field(factory=set)
     """Ids of all calls that there ever were."""
 
@@ -160,6 +185,39 @@ def _corrected(state: SessionState, event: ev.Corrected) -> None:
         state.turn.corrections += 1
 
 
+def _approval_requested(state: SessionState, event: ev.ApprovalRequested) -> None:
+    turn = state.turn
+    if turn is not None:
+        turn.asked[event.call] = Asked(event)
+        _owe(state, turn, event)
+
+
+def _approval_decided(state: SessionState, event: ev.ApprovalDecided) -> None:
+    for asked in state.turn.asked.values() if state.turn is not None else ():
+        if asked.request.id == event.id and asked.decided is None:
+            asked.decided = event
+            state.outbox.pop(event.id, None)
+            if event.reason == EXPIRED and not event.by and state.turn is not None:
+                _owe(state, state.turn, asked.request, event)
+
+
+def _approval_used(state: SessionState, event: ev.ApprovalUsed) -> None:
+    for asked in state.turn.asked.values() if state.turn is not None else ():
+        asked.used = asked.used or asked.request.id == event.id
+
+
+def _owe(
+    state: SessionState, turn: OpenTurn, request: ev.ApprovalRequested, expired: ev.ApprovalDecided | None = None
+) -> None:
+    """The question, or that it was answered by nobody, goes where the turn's answer will go."""
+    accepted = state.queue[turn.messages[0]]
+    if accepted.address is not None:
+        kind = "question" if expired is None else "notice"
+        name = request.id if expired is None else f"{request.id}.{EXPIRED}"
+        said = notice_of(request, expired=expired is not None)
+        state.outbox[name] = Unsent(said, accepted.address, accepted.external_id, kind)
+
+
 def _returned(state: SessionState, event: ev.ToolReturned) -> None:
     state.items.append(event.result)
     if state.turn is not None:
@@ -182,6 +240,8 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
     for message in event.messages:
         state.queue.pop(message, None)
     if state.turn is not None and state.turn.id == event.turn:
+        for asked in state.turn.asked.values():
+            state.outbox.pop(asked.request.id, None)  # nobody need answer it any more
         state.turn = None
 
 
@@ -201,6 +261,9 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.TurnStarted: _turn_started,
     ev.ModelAnswered: _answered,
     ev.Corrected: _corrected,
+    ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalDecided: _approval_decided,
+    ev.ApprovalUsed: _approval_used,
     ev.ToolReturned: _returned,
     ev.TurnEnded: _ended,
     ev.AnswerSending: _sending,
@@ -211,7 +274,19 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
+    __slots__ = (
+        "_busy",
+        "_journal",
+        "_lot",
+        "_noted",
+        "_publish",
+        "cancel_next",
+        "decided",
+        "scope",
+        "stale",
+        "state",
+        "users",
+    )
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state, self._journal, self._publish = state, journal, publish
@@ -222,6 +297,8 @@ class Session:
         """The state may differ from the journal: it must be read again before the next use."""
         self.scope: trio.CancelScope | None = None
         """Of the turn that runs, for whoever wants to cancel it."""
+        self.decided: trio.Event | None = None
+        """There while the turn does nothing but wait for approvals; set it when one of them was decided."""
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
@@ -271,6 +348,19 @@ class Session:
             if isinstance(event, ev.MessageAccepted):
                 del self.state.queue[event.message.id]
         self.stale = self.stale or self.state.version == 0
+
+    async def look(self) -> None:
+        """Take in what other processes have written."""
+        if self._busy:
+            await self._wait()
+        self._busy = True
+        try:
+            if not self.stale and await self._journal.read(self.state.id, self.state.version):
+                self.stale = True
+        finally:
+            self._leave()
+        if self.stale:
+            await self.reload()
 
     async def reload(self) -> None:
         """Fold the journal again where the session is stale. No append is under way meanwhile.

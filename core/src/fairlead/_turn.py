@@ -12,9 +12,11 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
+from fairlead._approvals import used_by
 from fairlead._config import Agent, Limits
 from fairlead._leaf import leaf, said
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
+from fairlead._policy import denial_of, refusal_of
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import ModelRequest, Progress, Review
 from fairlead.errors import ProviderError, TurnFailed, VersionConflict
@@ -22,6 +24,7 @@ from fairlead.errors import ProviderError, TurnFailed, VersionConflict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fairlead._approvals import Approvals
     from fairlead._contracts import Recall
     from fairlead._message import Address, Principal
     from fairlead._models import Answered, Link, ModelResolver
@@ -71,8 +74,8 @@ _Ready = tuple[ToolCall, ToolEntry]
 class Turn:
     """One turn of one session. Whoever runs it holds the session's lane."""
 
-    def __init__(self, engine: Engine, session: Session, order: Order) -> None:
-        self._engine, self._session, self._order = engine, session, order
+    def __init__(self, engine: Engine, session: Session, order: Order, approvals: Approvals) -> None:
+        self._engine, self._session, self._order, self._approvals = engine, session, order, approvals
         state = session.state
         self._accepted = [state.queue[message] for message in order.messages]
         first = self._accepted[0]
@@ -83,7 +86,8 @@ class Turn:
         self._tools = engine.tools.specs(self._agent)
         resumes = state.turn is not None and state.turn.messages == order.messages
         self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
-        self._begun: set[str] = set() if not resumes or state.turn is None else set(state.turn.calls)
+        left = state.turn if resumes and state.turn is not None and not state.turn.waits else None
+        self._begun: set[str] = set(left.calls) if left is not None else set()
         """Calls that may have had an effect."""
         self._steps = 0
         """Answers that the turn had when the model was last asked."""
@@ -153,7 +157,8 @@ class Turn:
         for last in (False, False, False, True):
             if session.stale:
                 await session.reload()
-            if own and not self._fits(happened[0]):
+            answered = isinstance(happened[0], ev.ModelAnswered)  # what follows it has no place before it
+            if own and not all(self._fits(event) for event in (happened[:1] if answered else happened)):
                 raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
             try:
                 return await session.append(*happened)
@@ -169,6 +174,8 @@ class Turn:
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
+        if isinstance(event, ev.ApprovalUsed):
+            return any(asked.request.id == event.id and not asked.used for asked in turn.asked.values())
         return not isinstance(event, ev.ModelAnswered) or turn.steps == self._steps
 
     def _left_as(self, call: ToolCall) -> str:
@@ -183,7 +190,7 @@ class Turn:
             if refused is not None:
                 return refused
         elif self._session.state.turn.calls:
-            await self._resume_calls()
+            await self._run_approved(await self._review_calls())
         while True:
             self._check_limits()
             answered = await self._ask_model()
@@ -219,8 +226,7 @@ class Turn:
 
     async def _refuse(self, decision: Decision) -> ev.TurnEnded:
         verdict = decision.verdict
-        notice = f"This was refused by {verdict.rule!r}" + (f": {verdict.reason}" if verdict.reason else ".")
-        return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=notice)
+        return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=refusal_of(decision))
 
     # -- the model
 
@@ -246,7 +252,7 @@ class Turn:
             decision = await engine.policy.decide(self._review("model_request", request))
             self._note_decision(decision, request.id, "model_request")
             if not decision.passes:
-                raise TurnFailed(_said_no(decision), session=session.state.id, turn=self.id, reason="policy")
+                raise TurnFailed(denial_of(decision), session=session.state.id, turn=self.id, reason="policy")
             request = decision.subject
         # Words may be shown while they come only where no policy wants to see the whole answer first.
         emit = None if engine.policy.watches("message_out") else order.emit
@@ -302,7 +308,7 @@ class Turn:
         if not decision.passes:
             self._session.note(event)
             verdict = decision.verdict
-            return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=_said_no(decision))
+            return await self.end("refused", reason=f"{verdict.layer}:{verdict.rule}", notice=denial_of(decision))
         revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
@@ -319,23 +325,33 @@ class Turn:
             self._reject(call, "denied", text, events)
         await self._append(self._answered_event(answered), *events)
         self._check_corrections("the arguments of tool calls stayed invalid")
+        await self._run_approved(ready)
+
+    async def _run_approved(self, ready: list[_Ready]) -> None:
+        """Run the calls of an answer once nobody has to be asked any more, decided anew where somebody was."""
+        while (turn := self._session.state.turn) is not None and turn.waits:
+            await self._approvals.wait(self._session)
+            ready = await self._review_calls()
         await self._run_all(ready)
 
-    async def _resume_calls(self) -> None:
-        """Calls that another process left: what must not happen twice is unknown, the rest is decided and run anew."""
+    async def _review_calls(self) -> list[_Ready]:
+        """Calls that wait, or that another process left: what must not happen twice is unknown, the rest is decided."""
         turn = self._session.state.turn
+        if turn is None or turn.id != self.id:
+            raise VersionConflict(f"turn {self.id!r} ended elsewhere", session=self._session.state.id)
         ready: list[_Ready] = []
         events: list[ev.Event] = []
-        for call in list(turn.calls.values()) if turn is not None else ():
+        for call in list(turn.calls.values()):
             entry = self._engine.tools.find(call.tool)
-            if entry is not None and entry.spec.effect == "once" and not entry.worker.remembers:
+            once = entry is not None and entry.spec.effect == "once" and not entry.worker.remembers
+            if once and not turn.waits:  # while some call waits, none of them has begun
                 text = "The program stopped while this call ran. It may or may not have taken effect; do not repeat it."
                 events.append(self._returned(result_of(call, "unknown", text)))
             else:
                 await self._prepare(call, ready, events)
         if events:
-            await self._append(*events)
-        await self._run_all(ready)
+            await self._append(*used_by(turn, ready, events, self._now()), *events)
+        return ready
 
     async def _prepare(self, call: ToolCall, ready: list[_Ready], events: list[ev.Event]) -> None:
         """Sort one call: it may run, or it has a result that says why not."""
@@ -350,18 +366,25 @@ class Turn:
         if wrong:
             self._reject(call, "invalid", f"The call was not made: {wrong}", events)
             return
+        denial = self._approvals.denial(self._session, call, events)
+        if denial:
+            self._reject(call, "denied", denial, events)
+            return
         decision = await engine.policy.decide(self._review("tool_call", call, entry))
         events.append(self._decided(decision, call.id, "tool_call"))
-        if not decision.passes:
-            self._reject(call, "denied", _said_no(decision), events)
+        if decision.effect == "deny":
+            self._reject(call, "denied", denial_of(decision), events)
             return
-        if decision.effect == "revise":
+        if decision.effect != "allow":
             call = evolve(decision.subject, id=call.id, tool=call.tool)
             wrong = engine.tools.fault(entry, call.arguments)
             if wrong:
                 self._reject(call, "denied", f"A policy revised the call into one that is invalid: {wrong}", events)
                 return
-        ready.append((call, entry))
+        if decision.effect != "ask" or await self._approvals.given(
+            decision, call, entry, self._session, self._principal, events
+        ):
+            ready.append((call, entry))
 
     def _reject(self, call: ToolCall, error: str, text: str, events: list[ev.Event]) -> None:
         self._show(call, "denied" if error == "denied" else "failed", text)
@@ -412,7 +435,7 @@ class Turn:
         decision = await self._engine.policy.decide(self._review("tool_result", result, entry))
         self._note_decision(decision, result.call, "tool_result")
         if not decision.passes:
-            return evolve(result, parts=(Text(_said_no(decision), HOST),), error="denied", cut=0), ""
+            return evolve(result, parts=(Text(denial_of(decision), HOST),), error="denied", cut=0), ""
         if decision.effect == "revise":
             return evolve(decision.subject, call=result.call, tool=result.tool), ""
         return result, full
@@ -475,14 +498,3 @@ _CALLS = 128
 """Calls of one answer that are made. No task asks for more; a model that loops does."""
 _DETAIL = 200
 """Characters of a tool's progress or result that are shown while a turn runs."""
-
-
-def _said_no(decision: Decision) -> str:
-    verdict = decision.verdict
-    if decision.effect == "ask":
-        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
-    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
-        return f"Denied: {verdict.reason or verdict.rule}."
-    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
-        f" {verdict.reason}" if verdict.reason else ""
-    )

@@ -3,6 +3,9 @@
 from fairlead._events import (
     AnswerDelivered,
     AnswerSending,
+    ApprovalDecided,
+    ApprovalRequested,
+    ApprovalUsed,
     Corrected,
     Decided,
     DraftShown,
@@ -23,6 +26,9 @@ from fairlead._events import (
 __all__ = [
     "AnswerDelivered",
     "AnswerSending",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "ApprovalUsed",
     "Corrected",
     "Decided",
     "DraftShown",
