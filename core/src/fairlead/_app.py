@@ -263,8 +263,9 @@ class App:
     async def _claim(self) -> None:
         while True:
             try:
-                for name in await self._crew.journal.claim():
+                for name in (*await self._crew.journal.claim(), *self._desk.later):
                     await self._resume(name)
+                self._desk.later.clear()
             except BaseException as error:  # noqa: BLE001  # looking again later is all that can be done
                 self._observers.raise_notice("resume", said(await own_fault(error)), level="error")
             await trio.sleep(_CLAIM_SECONDS)

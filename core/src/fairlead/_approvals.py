@@ -14,7 +14,7 @@ from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._approval_text import digest_of, key_of, new_approval_id, question_of
-from fairlead._leaf import leaf
+from fairlead._leaf import leaf, own_fault
 from fairlead._policy import refusal_of
 from fairlead._session import EXPIRED, fold
 from fairlead._work import Receipt
@@ -106,12 +106,16 @@ class Approvals:
         return False
 
     async def _digest(self, call: ToolCall, entry: ToolEntry, session: Session, whose: str, expires: float) -> str:
-        spec = entry.spec
+        spec, worker = entry.spec, entry.worker
+        try:
+            identity = await worker.identity()
+        except BaseException as error:  # noqa: BLE001  # it cannot run now; once it can, this is another digest
+            identity = f"unknown: {type(await own_fault(error)).__name__}"
         return digest_of(
             {
                 "tool": [call.tool, spec.description, spec.parameters, spec.effect],
                 "arguments": call.arguments,
-                "environment": [entry.worker.level, spec.isolation, await entry.worker.identity()],
+                "environment": [worker.level, spec.isolation, identity],
                 "session": session.state.id,
                 "principal": whose,
                 "expires": expires,

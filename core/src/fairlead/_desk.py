@@ -60,6 +60,8 @@ class Desk:
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = self.serving = False
+        self.later: list[str] = []
+        """Sessions to take up once this process serves."""
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self._idle = trio.Event()
@@ -139,8 +141,10 @@ class Desk:
 
     def _take_up(self, session: Session) -> None:
         """It was decided about here, and so belongs to this process now: whoever had it may be dead."""
-        if self.serving and not self.stopping and session.scope is None:
+        if session.scope is None and self.serving and not self.stopping:
             self.start(session, "interactive", None)
+        elif session.scope is None:
+            self.later.append(session.state.id)
 
     async def begin_work(self, session: Session) -> None:
         """At the head of the lane: wait for another process that is at work in the session, and read what it wrote."""
