@@ -82,7 +82,8 @@ def question_of(request: ApprovalRequested, rule: str, reason: str, seconds: flo
 def notice_of(request: ApprovalRequested, *, expired: bool) -> Message:
     """What goes to the person: the question, for programs also as data; or that nobody has answered it."""
     if expired:
-        return Message("assistant", (Text(f"Nobody approved {request.tool} in time ({request.id}); it was denied."),))
+        text = f"Nobody approved {request.tool} in time ({request.id}); it was denied."
+        return Message("assistant", (Text(text), Data({"approval": request.id, "decision": "expired"})))
     data = {
         "approval": request.id,
         "tool": request.tool,

@@ -72,7 +72,7 @@ class Outbox:
     async def _send(self, channel: Channel, session: Session, turn: str, unsent: Unsent) -> Delivery:
         delivery = Delivery("failed", reason="nothing to send")
         parts = unsent.answer.parts
-        if unsent.kind == "question" and "application/json" not in channel.capabilities.media:
+        if unsent.kind != "answer" and "application/json" not in channel.capabilities.media:
             parts = parts[:1]  # the rest says the same to programs
         pieces = fitted(parts, channel.capabilities)
         for step, parts in enumerate(pieces):

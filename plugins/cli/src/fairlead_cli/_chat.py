@@ -85,7 +85,8 @@ def command(
     screen = Screen()
     view: View = JsonView(screen) if as_json else TextView(screen, quiet=quiet, spaced=message is None)
     # A line editor writes to standard output, where JSON must stand alone.
-    lines = (lambda: open_lines(screen.prompt, edited=not as_json)) if message is None else None
+    answers = message is None or (bool(text) and sys.stdin is not None and sys.stdin.isatty())
+    lines = (lambda: open_lines(screen.prompt, edited=not as_json)) if answers else None
     terminal = TerminalChannel(lines, view, message=message, conversation=place.conversation)
     if message is None and not quiet:
         view.note(f"Conversation {place.conversation}. Ctrl-C cancels an answer, Ctrl-D leaves.")
