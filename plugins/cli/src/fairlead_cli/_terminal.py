@@ -104,7 +104,10 @@ class TerminalChannel(Channel):
         if self._message is not None:
             await self._say(inbox, self._message)
             while self.busy and (line := await self._read()) is not None:  # asked for an approval
-                await (self._give_up() if line == CLEARED else self._say(inbox, line))
+                if line != CLEARED:
+                    await self._say(inbox, line)
+                elif self.busy:  # else the answer is there
+                    await self._give_up()
             await self._leave()
             return
         leaving = False
@@ -220,6 +223,8 @@ class TerminalChannel(Channel):
         self._asked.clear()
         self._answered.set()
         self._news.set()
+        if self.once and self._reading is not None:
+            self._reading.cancel()
 
     async def preview(self, draft: Draft) -> None:
         if draft.address.conversation == self.conversation:
