@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from fairlead import _events as ev
+from fairlead._approval_text import Choice
 from fairlead._desk import ChannelInbox
 from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, Message, Origin, Principal, Text, ToolCall, Usage, new_id, stamp
@@ -229,8 +230,8 @@ class App:
 
         `ApprovalRefused`: it is unknown, already decided, expired or void.
         """
-        desk = self._desk.approvals
-        return await desk.decide(approval.lower(), granted=allow, by=by, where=where, reason=reason, trusted=True)
+        choice = Choice(approval.lower(), allow, reason)
+        return await self._desk.approvals.decide(choice, by, where, trusted=True)
 
     async def _run_channels(self, scope: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:

@@ -13,12 +13,13 @@ from attrs import frozen
 from fairlead._message import Data, Message, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fairlead._events import ApprovalRequested
     from fairlead._message import Part
+    from fairlead._work import Verdict
 
-__all__ = ["Choice", "digest_of", "key_of", "new_approval_id", "notice_of", "question_of", "read_choice", "visible"]
+__all__ = ["Choice", "digest_of", "expiry_of", "key_of", "new_approval_id", "notice_of", "question_of", "read_choice"]
 
 _LETTERS = "abcdefghijkmnpqrstuvwxyz"
 """Without l and o, which look like digits."""
@@ -28,8 +29,9 @@ _SHOWN_CHARS = 2000
 """Characters of the arguments in a question; a chat takes a few thousand in one message."""
 _CHOICE = re.compile(r"\s*/(approve|deny)(?:@\w+)?\s+([A-Za-z]+)(?:\s+(.*?))?\s*", re.DOTALL)
 """As bots of group chats are told it, the bot's name may follow the word."""
-_BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0`"
-"""Marks and letters that Unicode calls visible and that show nothing; and what would end the frame of the question."""
+_BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+"""Marks and letters that Unicode calls visible and that show nothing."""
+_DECISIONS = ["allow", "deny"]
 
 
 def new_approval_id() -> str:
@@ -41,57 +43,49 @@ def key_of(approval: str) -> str:
     return f"approval\n{approval}"
 
 
-def digest_of(facts: Mapping[str, Any]) -> str:
+def digest_of(facts: Any) -> str:
     """SHA-256 over canonical JSON: sorted keys, no spaces, ASCII."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def visible(text: str) -> str:
+def _visible(text: str) -> str:
     r"""The text with everything that a screen obeys, reorders or leaves out spelled as in JSON: ``\u202e``."""
-    if text.isascii() and text.isprintable() and "`" not in text:
-        return text
-    return "".join(
-        f"\\u{ord(char):04x}" if char == "`" else json.dumps(char)[1:-1] if _hides(char) else char for char in text
-    )
+    return "".join(_spelled(char) for char in text)
 
 
-def _hides(char: str) -> bool:
+def _spelled(char: str) -> str:
     selects = "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
-    return selects or char in _BLANKS or not char.isprintable()
+    if char == "`":  # it would end the frame of the question
+        return "\\u0060"
+    return json.dumps(char)[1:-1] if selects or char in _BLANKS or not char.isprintable() else char
 
 
-def question_of(request: ApprovalRequested, rule: str, reason: str, seconds: float, place: str) -> str:
+def question_of(request: ApprovalRequested, verdict: Verdict, seconds: float, place: str) -> str:
     """What a person is asked: what will run, letter by letter, and how to answer."""
     told = json.dumps(request.arguments, ensure_ascii=False, indent=2)
-    lines = [visible(line) for line in told.split("\n")]
-    shown = "\n".join(lines)
-    if len(shown) > _SHOWN_CHARS:
-        left = len(shown) - _SHOWN_CHARS
+    shown = "\n".join(_visible(line) for line in told.split("\n"))
+    if left := len(shown[_SHOWN_CHARS:]):
         shown = f"{shown[:_SHOWN_CHARS]}\n... {left} more characters; all of it: fairlead approvals show {request.id}"
-    whom = f" for {visible(request.principal)}" if request.principal else ""
-    why = f": {visible(reason)}" if reason else ""
+    whom = f" for {_visible(request.principal)}" if request.principal else ""
+    why = f": {_visible(verdict.reason)}" if verdict.reason else ""
     return (
-        f"May {request.tool} run{whom}, in the {place}? Rule {visible(rule)!r} asks{why}\n"
-        f"```\n{shown}\n```\n"
-        f"/approve {request.id}\n/deny {request.id}\n"
+        f"May {request.tool} run{whom}, in the {place}? Rule {_visible(verdict.rule)!r} asks{why}\n"
+        f"```\n{shown}\n```\n/approve {request.id}\n/deny {request.id}\n"
         f"Within {seconds / 60:.3g} minutes; then it is denied. Digest {request.digest}"
     )
 
 
-def notice_of(request: ApprovalRequested, *, expired: bool) -> Message:
-    """What goes to the person: the question, for programs also as data; or that nobody has answered it."""
-    if expired:
-        text = f"Nobody approved {request.tool} in time ({request.id}); it was denied."
-        return Message("assistant", (Text(text), Data({"approval": request.id, "decision": "expired"})))
-    data = {
-        "approval": request.id,
-        "tool": request.tool,
-        "digest": request.digest,
-        "expires": request.expires,
-        "decisions": list(_DECISIONS),
-    }
-    return Message("assistant", (Text(request.shown), Data(data)))
+def notice_of(request: ApprovalRequested) -> Message:
+    """The question as it goes to the person, for programs also as data."""
+    data = {"approval": request.id, "tool": request.tool, "digest": request.digest, "expires": request.expires}
+    return Message("assistant", (Text(request.shown), Data({**data, "decisions": _DECISIONS})))
+
+
+def expiry_of(request: ApprovalRequested) -> Message:
+    """That nobody has answered it."""
+    text = f"Nobody approved {request.tool} in time ({request.id}); it was denied."
+    return Message("assistant", (Text(text), Data({"approval": request.id, "decision": "expired"})))
 
 
 @frozen
@@ -113,6 +107,3 @@ def read_choice(parts: Sequence[Part]) -> Choice | None:
     if isinstance(value, dict) and isinstance(value.get("approval"), str) and value.get("decision") in _DECISIONS:
         return Choice(value["approval"].lower(), value["decision"] == "allow", str(value.get("reason", "")))
     return None
-
-
-_DECISIONS = ("allow", "deny")

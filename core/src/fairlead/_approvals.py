@@ -21,18 +21,20 @@ from fairlead._work import Receipt
 from fairlead.errors import ApprovalRefused, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fairlead._approval_text import Choice
     from fairlead._contracts import Journal
-    from fairlead._lanes import Lanes
+    from fairlead._desk import Desk
     from fairlead._message import Principal, ToolCall
     from fairlead._outbox import Outbox
     from fairlead._policy import Decision
-    from fairlead._session import Asked, OpenTurn, Session, Sessions
+    from fairlead._session import Asked, OpenTurn, Session
     from fairlead._tools import ToolEntry
-    from fairlead._turn import Engine
     from fairlead._work import Review
+
+    Ready = tuple[ToolCall, ToolEntry]
+    Events = list[ev.Event]
 
 __all__ = ["Approvals", "used_by"]
 
@@ -45,202 +47,166 @@ _MANY = 10**9
 class Approvals:
     """Those of one app."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        sessions: Sessions,
-        journal: Journal,
-        outbox: Outbox,
-        lanes: Lanes,
-        left: Callable[[Session], None],
-    ) -> None:
-        """`left` is told of a session that was decided about and has no turn in this process."""
-        self._sessions, self._journal, self._outbox, self._lanes = sessions, journal, outbox, lanes
-        self._policy, self._clock, self._left = engine.policy, engine.clock, left
-        self._seconds = engine.limits.approval_seconds
+    def __init__(self, desk: Desk, journal: Journal, outbox: Outbox) -> None:
+        self._desk, self._journal, self._outbox = desk, journal, outbox
+        self._clock, self._seconds = desk.engine.clock, desk.engine.limits.approval_seconds
         self._open: dict[str, str] = {}
         """Session by approval, of the turns that wait in this process; the journal knows the others."""
+        self._news: dict[str, trio.Event] = {}
+        """By session, of the same turns: something was decided."""
         self._deciding = trio.Lock()
         self.waiting = 0
         """Turns of channels that do nothing but wait for people."""
 
     # -- asking
 
-    async def given(
-        self,
-        decision: Decision,
-        call: ToolCall,
-        entry: ToolEntry,
-        session: Session,
-        principal: Principal | None,
-        events: list[ev.Event],
-    ) -> bool:
+    async def given(self, decision: Decision, ready: Ready, session: Session, whose: str, events: Events) -> bool:
         """Whether an approval was given for exactly this call. Else `events` gets what asks for it, if it is not asked.
 
         One that is used up counts only for a tool that remembers the call, and then has no second effect.
         """
-        asked, whose = _asked(session, call), principal.id if principal is not None else ""
+        (call, entry), turn, now = ready, session.state.turn, self._clock()
+        asked, expires = _asked(session, call), now + self._seconds
         if asked is not None and (not asked.used or entry.worker.remembers):
-            same = await self._digest(call, entry, session, whose, asked.request.expires)
+            same = await self._digest(ready, session, whose, asked.request.expires)
             if asked.request.digest == same:
                 return asked.granted
-        now = self._clock()
-        expires, verdict, name = now + self._seconds, decision.verdict, new_approval_id()
+        if asked is not None and not asked.used:
+            events.append(ev.ApprovalDecided(id=asked.request.id, granted=False, reason="changed", at=now))
+        name = new_approval_id()
         request = ev.ApprovalRequested(
-            turn=session.state.turn.id if session.state.turn is not None else "",
+            turn=turn.id if turn is not None else "",
             id=name,
             call=call.id,
             tool=call.tool,
             arguments=call.arguments,
             principal=whose,
-            digest=await self._digest(call, entry, session, whose, expires),
-            approvers=verdict.approvers,
+            digest=await self._digest(ready, session, whose, expires),
+            approvers=decision.verdict.approvers,
             expires=expires,
             key=key_of(name),
             at=now,
         )
-        if asked is not None and not asked.used:
-            events.append(ev.ApprovalDecided(id=asked.request.id, granted=False, reason="changed", at=now))
-        shown = question_of(request, verdict.rule, verdict.reason, self._seconds, entry.worker.level)
+        shown = question_of(request, decision.verdict, self._seconds, entry.worker.level)
         events.append(evolve(request, shown=shown))
         return False
 
-    async def _digest(self, call: ToolCall, entry: ToolEntry, session: Session, whose: str, expires: float) -> str:
-        spec, worker = entry.spec, entry.worker
+    async def _digest(self, ready: Ready, session: Session, whose: str, expires: float) -> str:
+        (call, entry), spec = ready, ready[1].spec
         try:
-            identity = await worker.identity()
+            identity = await entry.worker.identity()
         except BaseException as error:  # noqa: BLE001  # it cannot run now; once it can, this is another digest
             identity = f"unknown: {type(await own_fault(error)).__name__}"
-        return digest_of(
-            {
-                "tool": [call.tool, spec.description, spec.parameters, spec.effect],
-                "arguments": call.arguments,
-                "environment": [worker.level, spec.isolation, identity],
-                "session": session.state.id,
-                "principal": whose,
-                "expires": expires,
-            }
-        )
+        tool = [call.tool, spec.description, spec.parameters, spec.effect]
+        where = [entry.worker.level, spec.isolation, identity]
+        return digest_of([tool, call.arguments, where, session.state.id, whose, expires])
 
-    def denial(self, session: Session, call: ToolCall, events: list[ev.Event]) -> str:
+    def denial(self, session: Session, call: ToolCall, events: Events) -> str:
         """Why a call that was asked for is not made, in words for the model; empty where it may still be.
 
         `events` gets that it is too late, where nobody has decided.
         """
         asked = _asked(session, call)
-        decided = asked.decided if asked is not None else None
         if asked is None or asked.used:
             return ""
+        decided, now = asked.decided, self._clock()
         if decided is not None and not decided.granted:
             why = f": {decided.reason}" if decided.reason else "."
             return f"{decided.by or 'nobody'} did not approve this call{why}"
-        if self._clock() < asked.request.expires:
+        if now < asked.request.expires:
             return ""
         if decided is not None:
             return "The approval expired before it could be used, so this call was not made."
-        events.append(ev.ApprovalDecided(id=asked.request.id, granted=False, reason=EXPIRED, at=self._clock()))
+        events.append(ev.ApprovalDecided(id=asked.request.id, granted=False, reason=EXPIRED, at=now))
         return f"Nobody approved this call within {self._seconds:g} s, so it was not made."
 
     # -- waiting
 
     async def wait(self, session: Session) -> None:
         """Show the questions, and return when nothing is left to decide. A turn's time stands still meanwhile."""
-        scope, turn = session.scope, session.state.turn
+        name, scope, turn = session.state.id, session.scope, session.state.turn
         assert scope is not None, "a turn that runs has its scope"
-        assert turn is not None, "a turn waits"
+        assert turn is not None, "it is a turn that waits"
         left, scope.deadline = scope.deadline - trio.current_time(), inf
         served = session.state.queue[turn.messages[0]].address is not None
+        ids = {asked.request.id: name for asked in turn.asked.values()}
+        self._open |= ids
         self.waiting += served
-        self._open.update({asked.request.id: session.state.id for asked in turn.asked.values()})
-        self._lanes.pause(session.state.id)
+        self._desk.lanes.pause(name)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show, session)
                 await self._until_decided(session)
                 nursery.cancel_scope.cancel()
-            await self._lanes.unpause(session.state.id)
+            await self._desk.lanes.unpause(name)
         except ExceptionGroup as group:  # the journal failed
             raise leaf(group.exceptions[0]) from group
         finally:
-            scope.deadline, session.decided = trio.current_time() + left, None
+            scope.deadline = trio.current_time() + left
             self.waiting -= served
-            for asked in turn.asked.values():
-                self._open.pop(asked.request.id, None)
+            for each in ids:
+                self._open.pop(each, None)
 
     async def _show(self, session: Session) -> None:
         for key in [key for key, unsent in session.state.outbox.items() if unsent.kind == "question"]:
             await self._outbox.deliver(session, key)
 
     async def _until_decided(self, session: Session) -> None:
+        news = self._news
         while (turn := session.state.turn) is not None:
-            session.decided, now = trio.Event(), self._clock()
-            left = [each.request.expires - now for each in turn.asked.values() if each.decided is None]
-            if not left or max(left) <= 0:
+            news[session.state.id], now = trio.Event(), self._clock()
+            left = max((each.request.expires - now for each in turn.asked.values() if each.decided is None), default=0)
+            if left <= 0:
                 return
-            with trio.move_on_after(min(_LOOK_SECONDS, *(each for each in left if each > 0))):
-                await session.decided.wait()
-            await session.look()
+            with trio.move_on_after(min(_LOOK_SECONDS, left)):
+                await news[session.state.id].wait()
+            await session.reload(look=True)
 
     # -- deciding
 
     async def answer(self, choice: Choice, review: Review, where: str) -> Receipt:
         """What a person said in a channel, which is a message like any other of that person: policies see it first."""
-        decision = await self._policy.decide(review)
+        decision, who = await self._desk.engine.policy.decide(review), review.principal
+        assert who is not None, "an inbound message has its author"
         if not decision.passes:
             return Receipt("refused", review.session, notice=refusal_of(decision))
-        assert review.principal is not None, "an inbound message has its author"
         try:
-            request = await self.decide(
-                choice.id, granted=choice.granted, by=review.principal, where=where, reason=choice.reason
-            )
+            request = await self.decide(choice, who, where)
         except ApprovalRefused as error:
             return Receipt("refused", review.session, notice=error.problem)
-        words = "approved" if choice.granted else "denied"
-        return Receipt("accepted", review.session, notice=f"{request.tool} is {words} ({request.id}).")
+        notice = f"{request.tool} is {'approved' if choice.granted else 'denied'} ({request.id})."
+        return Receipt("accepted", review.session, notice=notice)
 
-    async def decide(
-        self, approval: str, *, granted: bool, by: Principal, where: str, reason: str = "", trusted: bool = False
-    ) -> ev.ApprovalRequested:
+    async def decide(self, choice: Choice, by: Principal, where: str, *, trusted: bool = False) -> ev.ApprovalRequested:
         """Journal a decision, and let the turn go on; what was asked for. `trusted`: whoever it is may.
 
         `ApprovalRefused`: it is unknown, decided, expired or void, or not for this person to decide.
         """
+        approval, granted, now = choice.id, choice.granted, self._clock()
         name = self._open.get(approval) or await self._journal.find(key_of(approval))
         if name is None:
             raise _refused(f"there is no approval {approval!r}", approval)
-        async with self._deciding:
-            session = await self._sessions.get(name)
-            session.users += 1
-            try:
-                return await self._write(
-                    session, approval, granted=granted, by=by, where=where, reason=reason, trusted=trusted
+        async with self._deciding:  # or two taps at once would both be the first
+            for _ in range(_TRIES):
+                session = await self._desk.sessions.get(name)
+                await session.reload(look=True)
+                asked = session.state.turn.approval(approval) if session.state.turn is not None else None
+                if asked is None or asked.decided is not None:
+                    raise _refused(await self._fate(name, approval), approval)
+                if now >= asked.request.expires:
+                    raise _refused(f"approval {approval!r} has expired", approval)
+                if not (trusted or _may(by, asked.request, granted=granted)):
+                    raise _refused(f"approval {approval!r} is not yours to decide; nothing has changed", approval)
+                made = ev.ApprovalDecided(
+                    id=approval, granted=granted, by=by.id, where=where, reason=choice.reason, at=now
                 )
-            finally:
-                session.users -= 1
-
-    async def _write(
-        self, session: Session, approval: str, *, granted: bool, by: Principal, where: str, reason: str, trusted: bool
-    ) -> ev.ApprovalRequested:
-        for _ in range(_TRIES):
-            await session.look()
-            asked = _find(session.state.turn, approval)
-            if asked is None or asked.decided is not None:
-                raise _refused(await self._fate(session.state.id, approval), approval)
-            if self._clock() >= asked.request.expires:
-                raise _refused(f"approval {approval!r} has expired", approval)
-            if not (trusted or _may(by, asked.request, granted=granted)):
-                raise _refused(f"approval {approval!r} is not yours to decide; nothing has changed", approval)
-            now = self._clock()
-            try:
-                await session.append(
-                    ev.ApprovalDecided(id=approval, granted=granted, by=by.id, where=where, reason=reason, at=now)
-                )
-            except VersionConflict:
-                continue
-            if session.decided is not None:
-                session.decided.set()
-            self._left(session)
-            return asked.request
+                try:
+                    await session.append(made)
+                except VersionConflict:
+                    continue
+                self._news.get(name, trio.Event()).set()
+                self._desk.take_up(session)
+                return asked.request
         raise _refused(f"approval {approval!r} could not be written; try again", approval)
 
     async def _fate(self, session: str, approval: str) -> str:
@@ -248,12 +214,8 @@ class Approvals:
         for record in await self._journal.read(session):
             event = record.event
             if isinstance(event, ev.ApprovalDecided) and event.id == approval:
-                word = "approved" if event.granted else "denied"
-                who = (
-                    f"by {event.by}"
-                    if event.by
-                    else "as " + ("its time is over" if event.reason == EXPIRED else "what would run has changed")
-                )
+                nobody = "as its time is over" if event.reason == EXPIRED else "as what would run has changed"
+                word, who = "approved" if event.granted else "denied", f"by {event.by}" if event.by else nobody
                 return f"approval {approval!r} was already decided: {word} {who}"
         return f"approval {approval!r} is void: its turn has ended"
 
@@ -261,24 +223,16 @@ class Approvals:
         """What waits for a decision now, oldest first: each `ApprovalRequested` in its session."""
         found: list[ev.Record] = []
         for info in await self._journal.sessions(limit=_MANY):
-            if info.pending:
-                records = await self._journal.read(info.id)
-                turn = fold(info.id, records).turn
-                ids = [] if turn is None else [each.request.id for each in turn.asked.values() if each.decided is None]
-                found += [
-                    each for each in records if isinstance(each.event, ev.ApprovalRequested) and each.event.id in ids
-                ]
+            records = await self._journal.read(info.id) if info.pending else ()
+            turn = fold(info.id, records).turn
+            ids = [] if turn is None else [each.request.id for each in turn.asked.values() if each.decided is None]
+            found += [each for each in records if isinstance(each.event, ev.ApprovalRequested) and each.event.id in ids]
         return sorted(found, key=lambda record: record.event.at)
 
 
 def _asked(session: Session, call: ToolCall) -> Asked | None:
     turn = session.state.turn
     return turn.asked.get(call.id) if turn is not None else None
-
-
-def _find(turn: OpenTurn | None, approval: str) -> Asked | None:
-    asked = turn.asked.values() if turn is not None else ()
-    return next((each for each in asked if each.request.id == approval), None)
 
 
 def _may(by: Principal, request: ev.ApprovalRequested, *, granted: bool) -> bool:
@@ -293,9 +247,7 @@ def _refused(problem: str, approval: str) -> ApprovalRefused:
     return ApprovalRefused(problem, approval=approval, next_step="fairlead approvals list")
 
 
-def used_by(
-    turn: OpenTurn, ready: Sequence[tuple[ToolCall, ToolEntry]], events: Sequence[ev.Event], now: float
-) -> list[ev.Event]:
+def used_by(turn: OpenTurn, ready: Sequence[Ready], events: Sequence[ev.Event], now: float) -> list[ev.Event]:
     """What to journal before `events`, where nothing waits any more: calls that are ready use up approvals."""
     over = {event.id for event in events if isinstance(event, ev.ApprovalDecided)}
     left = [each for each in turn.asked.values() if each.request.call in turn.calls and not each.used]

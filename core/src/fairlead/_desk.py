@@ -56,7 +56,7 @@ class Desk:
         turns: trio.Nursery,
     ) -> None:
         self.engine, self.sessions, self.lanes = engine, sessions, lanes
-        self.approvals = Approvals(engine, sessions, journal, outbox, lanes, self._take_up)
+        self.approvals = Approvals(self, journal, outbox)
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = self.serving = False
@@ -139,7 +139,7 @@ class Desk:
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
-    def _take_up(self, session: Session) -> None:
+    def take_up(self, session: Session) -> None:
         """It was decided about here, and so belongs to this process now: whoever had it may be dead."""
         if session.scope is None and self.serving and not self.stopping:
             self.start(session, "interactive", None)
@@ -154,7 +154,7 @@ class Desk:
             with trio.move_on_after(seconds):
                 await self._journal.hold(name)
                 break
-            await session.look()
+            await session.reload(look=True)
             if seconds == patience[-1][0] and session.state.turn is not None and session.state.turn.waits:
                 patience.append(patience[-1])  # for people, who may take longer than a turn
                 continue

@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from fairlead import _events as ev
-from fairlead._approval_text import notice_of
+from fairlead._approval_text import expiry_of, notice_of
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
 
@@ -81,6 +81,9 @@ class OpenTurn:
     """Calls without a result."""
     asked: dict[str, Asked] = field(factory=dict)
     """The last approval of each call that was asked for one."""
+
+    def approval(self, name: str) -> Asked | None:
+        return next((each for each in self.asked.values() if each.request.id == name), None)
 
     @property
     def waits(self) -> bool:
@@ -186,35 +189,30 @@ def _corrected(state: SessionState, event: ev.Corrected) -> None:
 
 
 def _approval_requested(state: SessionState, event: ev.ApprovalRequested) -> None:
-    turn = state.turn
-    if turn is not None:
-        turn.asked[event.call] = Asked(event)
-        _owe(state, turn, event)
+    if state.turn is not None:
+        state.turn.asked[event.call] = Asked(event)
+        _owe(state, state.turn, event.id, notice_of(event), "question")
 
 
 def _approval_decided(state: SessionState, event: ev.ApprovalDecided) -> None:
-    for asked in state.turn.asked.values() if state.turn is not None else ():
-        if asked.request.id == event.id and asked.decided is None:
-            asked.decided = event
-            state.outbox.pop(event.id, None)
-            if event.reason == EXPIRED and not event.by and state.turn is not None:
-                _owe(state, state.turn, asked.request, event)
+    asked = state.turn.approval(event.id) if state.turn is not None else None
+    if state.turn is not None and asked is not None and asked.decided is None:
+        asked.decided = event
+        state.outbox.pop(event.id, None)  # nobody need answer it any more
+        if event.reason == EXPIRED and not event.by:
+            _owe(state, state.turn, f"{event.id}.{EXPIRED}", expiry_of(asked.request), "notice")
 
 
 def _approval_used(state: SessionState, event: ev.ApprovalUsed) -> None:
-    for asked in state.turn.asked.values() if state.turn is not None else ():
-        asked.used = asked.used or asked.request.id == event.id
+    asked = state.turn.approval(event.id) if state.turn is not None else None
+    if asked is not None:
+        asked.used = True
 
 
-def _owe(
-    state: SessionState, turn: OpenTurn, request: ev.ApprovalRequested, expired: ev.ApprovalDecided | None = None
-) -> None:
-    """The question, or that it was answered by nobody, goes where the turn's answer will go."""
+def _owe(state: SessionState, turn: OpenTurn, name: str, said: Message, kind: str) -> None:
+    """It goes where the turn's answer will go."""
     accepted = state.queue[turn.messages[0]]
     if accepted.address is not None:
-        kind = "question" if expired is None else "notice"
-        name = request.id if expired is None else f"{request.id}.{EXPIRED}"
-        said = notice_of(request, expired=expired is not None)
         state.outbox[name] = Unsent(said, accepted.address, accepted.external_id, kind)
 
 
@@ -274,19 +272,7 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
 class Session:
     """A session in this process. All its appends pass here, one at a time and in order."""
 
-    __slots__ = (
-        "_busy",
-        "_journal",
-        "_lot",
-        "_noted",
-        "_publish",
-        "cancel_next",
-        "decided",
-        "scope",
-        "stale",
-        "state",
-        "users",
-    )
+    __slots__ = ("_busy", "_journal", "_lot", "_noted", "_publish", "cancel_next", "scope", "stale", "state", "users")
 
     def __init__(self, state: SessionState, journal: Journal, publish: Callable[[ev.Record], None] | None) -> None:
         self.state, self._journal, self._publish = state, journal, publish
@@ -297,8 +283,6 @@ class Session:
         """The state may differ from the journal: it must be read again before the next use."""
         self.scope: trio.CancelScope | None = None
         """Of the turn that runs, for whoever wants to cancel it."""
-        self.decided: trio.Event | None = None
-        """There while the turn does nothing but wait for approvals; set it when one of them was decided."""
         self.cancel_next = ""
         """The id of a message whose turn is not wanted any more, though it has not begun."""
         self.users = 0
@@ -349,21 +333,10 @@ class Session:
                 del self.state.queue[event.message.id]
         self.stale = self.stale or self.state.version == 0
 
-    async def look(self) -> None:
-        """Take in what other processes have written."""
-        if self._busy:
-            await self._wait()
-        self._busy = True
-        try:
-            if not self.stale and await self._journal.read(self.state.id, self.state.version):
-                self.stale = True
-        finally:
-            self._leave()
-        if self.stale:
-            await self.reload()
-
-    async def reload(self) -> None:
+    async def reload(self, *, look: bool = False) -> None:
         """Fold the journal again where the session is stale. No append is under way meanwhile.
+
+        `look`: first see whether other processes have written, and it is.
 
         Else a message that is journalled between the reading and the folding would be in the journal and in no state,
         and nobody would answer it. A turn that runs here finds what it noted gone, and begins again.
@@ -372,6 +345,8 @@ class Session:
             await self._wait()
         self._busy = True
         try:
+            if look and not self.stale:
+                self.stale = bool(await self._journal.read(self.state.id, self.state.version))
             if self.stale:  # else somebody has read it while this one waited
                 self.stale = False  # before the reading: what makes it stale meanwhile counts
                 try:

@@ -381,10 +381,10 @@ class Turn:
             if wrong:
                 self._reject(call, "denied", f"A policy revised the call into one that is invalid: {wrong}", events)
                 return
-        if decision.effect != "ask" or await self._approvals.given(
-            decision, call, entry, self._session, self._principal, events
-        ):
-            ready.append((call, entry))
+        whose = self._principal.id if self._principal is not None else ""
+        one, asks = (call, entry), decision.effect == "ask"
+        if not asks or await self._approvals.given(decision, one, self._session, whose, events):
+            ready.append(one)
 
     def _reject(self, call: ToolCall, error: str, text: str, events: list[ev.Event]) -> None:
         self._show(call, "denied" if error == "denied" else "failed", text)
