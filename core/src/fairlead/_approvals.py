@@ -21,15 +21,15 @@ from fairlead._work import Receipt
 from fairlead.errors import ApprovalRefused, VersionConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fairlead._approval_text import Choice
     from fairlead._contracts import Journal
-    from fairlead._desk import Desk
+    from fairlead._lanes import Lanes
     from fairlead._message import Principal, ToolCall
     from fairlead._outbox import Outbox
-    from fairlead._policy import Decision
-    from fairlead._session import Asked, OpenTurn, Session
+    from fairlead._policy import Decision, PolicyEngine
+    from fairlead._session import Asked, OpenTurn, Session, Sessions
     from fairlead._tools import ToolEntry
     from fairlead._work import Review
 
@@ -47,9 +47,27 @@ _MANY = 10**9
 class Approvals:
     """Those of one app."""
 
-    def __init__(self, desk: Desk, journal: Journal, outbox: Outbox) -> None:
-        self._desk, self._journal, self._outbox = desk, journal, outbox
-        self._clock, self._seconds = desk.engine.clock, desk.engine.limits.approval_seconds
+    def __init__(
+        self,
+        sessions: Sessions,
+        journal: Journal,
+        policy: PolicyEngine,
+        outbox: Outbox,
+        lanes: Lanes,
+        *,
+        seconds: float,
+        clock: Callable[[], float],
+        take_up: Callable[[Session], None],
+    ) -> None:
+        """`take_up`: goes on with a session that was decided about, where this process is not at it."""
+        self._sessions, self._journal, self._policy, self._outbox, self._lanes = (
+            sessions,
+            journal,
+            policy,
+            outbox,
+            lanes,
+        )
+        self._seconds, self._clock, self._take_up = seconds, clock, take_up
         self._open: dict[str, str] = {}
         """Session by approval, of the turns that wait in this process; the journal knows the others."""
         self._news: dict[str, trio.Event] = {}
@@ -132,13 +150,13 @@ class Approvals:
         ids = {asked.request.id: name for asked in turn.asked.values()}
         self._open |= ids
         self.waiting += served
-        self._desk.lanes.pause(name)
+        self._lanes.pause(name)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show, session)
                 await self._until_decided(session)
                 nursery.cancel_scope.cancel()
-            await self._desk.lanes.unpause(name)
+            await self._lanes.unpause(name)
         except ExceptionGroup as group:  # the journal failed
             raise leaf(group.exceptions[0]) from group
         finally:
@@ -166,7 +184,7 @@ class Approvals:
 
     async def answer(self, choice: Choice, review: Review, where: str) -> Receipt:
         """What a person said in a channel, which is a message like any other of that person: policies see it first."""
-        decision, who = await self._desk.engine.policy.decide(review), review.principal
+        decision, who = await self._policy.decide(review), review.principal
         assert who is not None, "an inbound message has its author"
         if not decision.passes:
             return Receipt("refused", review.session, notice=refusal_of(decision))
@@ -188,7 +206,7 @@ class Approvals:
             raise _refused(f"there is no approval {approval!r}", approval)
         async with self._deciding:  # or two taps at once would both be the first
             for _ in range(_TRIES):
-                session = await self._desk.sessions.get(name)
+                session = await self._sessions.get(name)
                 await session.reload(look=True)
                 asked = session.state.turn.approval(approval) if session.state.turn is not None else None
                 if asked is None or asked.decided is not None:
@@ -205,7 +223,7 @@ class Approvals:
                 except VersionConflict:
                     continue
                 self._news.get(name, trio.Event()).set()
-                self._desk.take_up(session)
+                self._take_up(session)
                 return asked.request
         raise _refused(f"approval {approval!r} could not be written; try again", approval)
 

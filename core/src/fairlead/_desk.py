@@ -56,7 +56,10 @@ class Desk:
         turns: trio.Nursery,
     ) -> None:
         self.engine, self.sessions, self.lanes = engine, sessions, lanes
-        self.approvals = Approvals(self, journal, outbox)
+        seconds, clock = engine.limits.approval_seconds, engine.clock
+        self.approvals = Approvals(
+            sessions, journal, engine.policy, outbox, lanes, seconds=seconds, clock=clock, take_up=self._take_up
+        )
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
         self.stopping = self.closed = self.serving = False
@@ -139,7 +142,7 @@ class Desk:
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
-    def take_up(self, session: Session) -> None:
+    def _take_up(self, session: Session) -> None:
         """It was decided about here, and so belongs to this process now: whoever had it may be dead."""
         if session.scope is None and self.serving and not self.stopping:
             self.start(session, "interactive", None)
