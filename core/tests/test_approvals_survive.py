@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import fairlead
 from fairlead import Capabilities, Outbound, events
 from fairlead._session import fold
+from fairlead.errors import ApprovalRefused, JournalUnavailable
 from fairlead.testing import CapturingChannel, run_virtually
 
 from .asking import OPERATOR, SESSION, House, careful, decisions, happened, id_in, text_in
@@ -207,7 +208,7 @@ async def _do(house: House, app: fairlead.App, act: str) -> None:
         case "operator":
             try:
                 await app.decide(name, allow=True, by=OPERATOR)
-            except fairlead.errors.ApprovalRefused:
+            except ApprovalRefused:
                 await trio.lowlevel.checkpoint()
         case "change":
             house.tool.distribution += "."
@@ -252,3 +253,26 @@ async def test_process_that_decides_about_a_dead_ones_turn_goes_on_with_it(autoj
 
 async def _nothing() -> list[str]:
     return []
+
+
+async def test_journal_that_fails_while_a_turn_waits_loses_nothing(autojump_clock: object) -> None:
+    """The session is taken up again, the question is open as before, and is not shown twice."""
+    house = House()
+    async with house.serving() as app:
+        await house.channel.say("pay Ann")
+        name = await house.asked()
+        journal = house.memory.journal
+        assert journal is not None
+        read = journal.read
+
+        async def fail(*args: object, **options: object) -> list[events.Record]:
+            raise JournalUnavailable("the disk is away")
+
+        journal.read = fail  # type: ignore[method-assign]  # the seam where the disk goes away
+        await trio.sleep(20)
+        journal.read = read  # type: ignore[method-assign]  # and comes back
+        await trio.sleep(60)
+        await house.channel.say(f"/approve {name}")
+        assert "done: done" == await house.answer()
+        assert 1 == len(await happened(app, events.ApprovalRequested))
+    assert 1 == len(house.tool.calls)

@@ -45,7 +45,7 @@ def key_of(approval: str) -> str:
 
 def digest_of(facts: Any) -> str:
     """SHA-256 over canonical JSON: sorted keys, no spaces, ASCII."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -15,6 +15,7 @@ from attrs import evolve
 from fairlead import _events as ev
 from fairlead._approval_text import digest_of, key_of, new_approval_id, question_of
 from fairlead._leaf import leaf, own_fault
+from fairlead._message import sound
 from fairlead._policy import refusal_of
 from fairlead._session import EXPIRED, fold
 from fairlead._work import Receipt
@@ -42,6 +43,7 @@ _LOOK_SECONDS = 1.0
 """How often a turn that waits looks for what other processes have decided."""
 _TRIES = 25
 _MANY = 10**9
+_REASON_CHARS = 1000
 
 
 class Approvals:
@@ -201,6 +203,7 @@ class Approvals:
         `ApprovalRefused`: it is unknown, decided, expired or void, or not for this person to decide.
         """
         approval, granted, now = choice.id, choice.granted, self._clock()
+        reason = sound(choice.reason[:_REASON_CHARS])
         name = self._open.get(approval) or await self._journal.find(key_of(approval))
         if name is None:
             raise _refused(f"there is no approval {approval!r}", approval)
@@ -215,9 +218,7 @@ class Approvals:
                     raise _refused(f"approval {approval!r} has expired", approval)
                 if not (trusted or _may(by, asked.request, granted=granted)):
                     raise _refused(f"approval {approval!r} is not yours to decide; nothing has changed", approval)
-                made = ev.ApprovalDecided(
-                    id=approval, granted=granted, by=by.id, where=where, reason=choice.reason, at=now
-                )
+                made = ev.ApprovalDecided(id=approval, granted=granted, by=by.id, where=where, reason=reason, at=now)
                 try:
                     await session.append(made)
                 except VersionConflict:

@@ -158,7 +158,8 @@ class Desk:
                 await self._journal.hold(name)
                 break
             await session.reload(look=True)
-            if seconds == patience[-1][0] and session.state.turn is not None and session.state.turn.waits:
+            turn = session.state.turn
+            if seconds == patience[-1][0] and turn is not None and turn.until > self.engine.clock():
                 patience.append(patience[-1])  # for people, who may take longer than a turn
                 continue
             text = f"session {name!r} is at work in another process; this one {then}"

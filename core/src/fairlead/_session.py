@@ -86,6 +86,11 @@ class OpenTurn:
         return next((each for each in self.asked.values() if each.request.id == name), None)
 
     @property
+    def until(self) -> float:
+        """Unix seconds: from then on nobody need be waited for."""
+        return max((each.request.expires for each in self.asked.values()), default=0.0) if self.waits else 0.0
+
+    @property
     def waits(self) -> bool:
         """Some call waits for its approval or for its start: until then no call of that answer is made."""
         return bool(self.asked) and any(not each.used and call in self.calls for call, each in self.asked.items())
