@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+
+import fairlead
+from fairlead import Principal, Settings, Verdict
+from fairlead.config import Config, Limits
+from fairlead.testing import CountingTool, FakePolicy, ScriptedProvider, calls
+from fairlead_sqlite import SqliteMemory
 
 CHILD = Path(__file__).parent / "approving_child.py"
 WRITES = 8
@@ -50,3 +57,32 @@ def test_call_that_may_be_made_again_needs_another_approval(number: int, tmp_pat
     code, told = live(tmp_path, 0, "after", "read")
     assert (0, 1, [""]) == (code, told["ended"], told["results"])
     assert len((tmp_path / "effects").read_text()) <= len(told["used"]) == len(set(told["used"]))
+
+
+async def test_other_process_decides_and_takes_nothing_over_while_people_are_waited_for(tmp_path: Path) -> None:
+    """A turn may take 0.2 s here; the other process waits longer for it, since it is people who take their time."""
+    tool = CountingTool("act", "done", effect="once", parameters={"type": "object"})
+    config = Config(data_dir=tmp_path, limits=Limits(seconds=0.2))
+    asks = FakePolicy(lambda _: Verdict("ask", "careful"), ["tool_call"])
+    replies: dict[str, str] = {}
+
+    def process(*script: Any) -> Any:
+        memory = SqliteMemory(Settings("sqlite", {}, tmp_path))
+        return fairlead.open(
+            config, providers=[ScriptedProvider(script)], tools=[tool], policies=[asks], memories=[memory]
+        )
+
+    async def ask(app: fairlead.App, words: str) -> None:
+        replies[words] = (await app.ask(words, session="shared")).text
+
+    async with process(calls(("act", {})), "for the first") as one, process("for the second") as two:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, one, "first")
+            while not (waiting := await two.approvals()):  # noqa: ASYNC110  # the journal has no event for it
+                await trio.sleep(0.02)  # real time: two apps, and a file between them
+            nursery.start_soon(ask, two, "second")
+            await trio.sleep(2)  # real time: as above
+            assert ({}, []) == (replies, tool.calls)
+            await two.decide(waiting[0].event.id, allow=True, by=Principal("cli:operator"))
+        assert {"first": "for the first", "second": "for the second"} == replies
+        assert 1 == len(tool.calls)
