@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fairlead._message import Principal, ToolCall
     from fairlead._outbox import Outbox
     from fairlead._policy import Decision, PolicyEngine
-    from fairlead._session import Asked, OpenTurn, Session, Sessions
+    from fairlead._session import OpenTurn, Session, Sessions
     from fairlead._tools import ToolEntry
     from fairlead._work import Review
 
@@ -80,13 +80,16 @@ class Approvals:
 
     # -- asking
 
-    async def given(self, decision: Decision, ready: Ready, session: Session, whose: str, events: Events) -> bool:
+    async def given(
+        self, decision: Decision, ready: Ready, session: Session, who: Principal | None, events: Events
+    ) -> bool:
         """Whether an approval was given for exactly this call. Else `events` gets what asks for it, if it is not asked.
 
         One that is used up counts only for a tool that remembers the call, and then has no second effect.
         """
         (call, entry), turn, now = ready, session.state.turn, self._clock()
-        asked, expires = _asked(session, call), now + self._seconds
+        asked, whose = turn.asked.get(call.id) if turn is not None else None, who.id if who is not None else ""
+        expires = now + self._seconds
         if asked is not None and (not asked.used or entry.worker.remembers):
             same = await self._digest(ready, session, whose, asked.request.expires)
             if asked.request.digest == same:
@@ -121,12 +124,12 @@ class Approvals:
         where = [entry.worker.level, spec.isolation, identity]
         return digest_of([tool, call.arguments, where, session.state.id, whose, expires])
 
-    def denial(self, session: Session, call: ToolCall, events: Events) -> str:
+    def denial(self, turn: OpenTurn, call: ToolCall, events: Events) -> str:
         """Why a call that was asked for is not made, in words for the model; empty where it may still be.
 
         `events` gets that it is too late, where nobody has decided.
         """
-        asked = _asked(session, call)
+        asked = turn.asked.get(call.id)
         if asked is None or asked.used:
             return ""
         decided, now = asked.decided, self._clock()
@@ -247,11 +250,6 @@ class Approvals:
             ids = [] if turn is None else [each.request.id for each in turn.asked.values() if each.decided is None]
             found += [each for each in records if isinstance(each.event, ev.ApprovalRequested) and each.event.id in ids]
         return sorted(found, key=lambda record: record.event.at)
-
-
-def _asked(session: Session, call: ToolCall) -> Asked | None:
-    turn = session.state.turn
-    return turn.asked.get(call.id) if turn is not None else None
 
 
 def _may(by: Principal, request: ev.ApprovalRequested, *, granted: bool) -> bool:

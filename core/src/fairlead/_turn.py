@@ -366,8 +366,8 @@ class Turn:
         if wrong:
             self._reject(call, "invalid", f"The call was not made: {wrong}", events)
             return
-        denial = self._approvals.denial(self._session, call, events)
-        if denial:
+        turn = self._session.state.turn
+        if turn is not None and turn.asked and (denial := self._approvals.denial(turn, call, events)):
             self._reject(call, "denied", denial, events)
             return
         decision = await engine.policy.decide(self._review("tool_call", call, entry))
@@ -381,9 +381,8 @@ class Turn:
             if wrong:
                 self._reject(call, "denied", f"A policy revised the call into one that is invalid: {wrong}", events)
                 return
-        whose = self._principal.id if self._principal is not None else ""
-        one, asks = (call, entry), decision.effect == "ask"
-        if not asks or await self._approvals.given(decision, one, self._session, whose, events):
+        one, who = (call, entry), self._principal
+        if decision.effect != "ask" or await self._approvals.given(decision, one, self._session, who, events):
             ready.append(one)
 
     def _reject(self, call: ToolCall, error: str, text: str, events: list[ev.Event]) -> None:
