@@ -161,7 +161,7 @@ class Approvals:
                 nursery.start_soon(self._show, session)
                 await self._until_decided(session)
                 nursery.cancel_scope.cancel()
-            await self._lanes.unpause(name)
+            await self._lanes.unpause(name).wait()
         except ExceptionGroup as group:  # the journal failed
             raise leaf(group.exceptions[0]) from group
         finally:

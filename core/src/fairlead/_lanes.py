@@ -87,11 +87,11 @@ class Lanes:
         self._running[ticket.work_class] -= 1
         self._fill()
 
-    async def unpause(self, session: str) -> None:
-        """Wait for a place again. Cancelled: give the ticket back with `leave`."""
+    def unpause(self, session: str) -> Ticket:
+        """Ask for a place again: the ticket has it once it is granted."""
         ticket = self._lines[session][0]
         self._admit(ticket)
-        await ticket.wait()
+        return ticket
 
     def _has_room(self, work_class: str) -> bool:
         return self.running < self._total and self._running[work_class] < self._limits[work_class]
