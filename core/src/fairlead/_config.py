@@ -104,10 +104,10 @@ class Limits:
     """One inbound message with its media."""
     queue: int = 50
     """Messages that wait in one session."""
-    approval_seconds: float = 900.0
-    """How long a call waits for a person who may approve it; then it is denied."""
     grace_seconds: float = 20.0
     """How long turns may go on after the app was asked to stop."""
+    approval_seconds: float = 900.0
+    """How long a call waits for a person who may approve it; then it is denied."""
 
 
 @frozen
