@@ -108,8 +108,10 @@ inbounds = st.builds(Inbound, addresses, principals, parts, texts, texts, one_of
 outbounds = st.builds(Outbound, ids, addresses, parts, texts, st.sampled_from(["answer", "notice"]), texts)
 layers = st.sampled_from(["app", "agent", "channel", "person"])
 revised = messages | requests | calls | results
-verdicts = st.builds(Verdict, st.sampled_from(["allow", "ask", "deny"]), ids, layers, texts, policy=texts) | st.builds(
-    Verdict, st.just("revise"), ids, layers, texts, revised, texts
+verdicts = (
+    st.builds(Verdict, st.sampled_from(["allow", "deny"]), ids, layers, texts, policy=texts)
+    | st.builds(Verdict, st.just("ask"), ids, layers, texts, policy=texts, approvers=few(ids))
+    | st.builds(Verdict, st.just("revise"), ids, layers, texts, revised, texts)
 )
 
 drafts = st.builds(
@@ -193,6 +195,25 @@ EVENTS: dict[str, st.SearchStrategy[events.Event]] = {
         policy=texts,
         reason=texts,
     ),
+    "ApprovalRequested": st.builds(
+        events.ApprovalRequested,
+        at=amounts,
+        turn=ids,
+        id=ids,
+        call=ids,
+        tool=texts,
+        arguments=values,
+        principal=texts,
+        digest=texts,
+        shown=texts,
+        approvers=few(texts),
+        expires=amounts,
+        key=texts,
+    ),
+    "ApprovalDecided": st.builds(
+        events.ApprovalDecided, at=amounts, id=ids, granted=st.booleans(), by=texts, where=texts, reason=texts
+    ),
+    "ApprovalUsed": st.builds(events.ApprovalUsed, at=amounts, turn=ids, id=ids),
     "ToolReturned": st.builds(events.ToolReturned, at=amounts, turn=ids, result=results, full=texts, seconds=amounts),
     "TurnEnded": st.builds(
         events.TurnEnded,

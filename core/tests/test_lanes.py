@@ -24,6 +24,8 @@ class LaneMachine(RuleBasedStateMachine):
         super().__init__()
         self.lanes = Lanes(LIMITS)
         self.lines: dict[str, list[Ticket]] = {}
+        self.paused: set[str] = set()
+        """Sessions whose first one waits for people."""
 
     @rule(session=st.sampled_from("abcdef"), work_class=st.sampled_from(CLASSES), priority=st.integers(-1, 1))
     def arrive(self, session: str, work_class: Any, priority: int) -> None:
@@ -35,8 +37,27 @@ class LaneMachine(RuleBasedStateMachine):
         """The one that runs ends, or anyone who waits gives up."""
         session = data.draw(st.sampled_from(sorted(name for name, line in self.lines.items() if line)))
         ticket = data.draw(st.sampled_from(self.lines[session]))
+        if ticket is self.lines[session][0]:
+            self.paused.discard(session)
         self.lines[session].remove(ticket)
         self.lanes.leave(ticket)
+
+    @precondition(lambda self: any(line and line[0].granted for line in self.lines.values()))
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        """The one that runs has to wait for people."""
+        running = sorted(name for name, line in self.lines.items() if line and line[0].granted)
+        session = data.draw(st.sampled_from(running))
+        self.paused.add(session)
+        self.lanes.pause(session)
+
+    @precondition(lambda self: self.paused)
+    @rule(data=st.data())
+    def unpause(self, data: st.DataObject) -> None:
+        """They have decided."""
+        session = data.draw(st.sampled_from(sorted(self.paused)))
+        self.paused.remove(session)
+        assert self.lines[session][0] is self.lanes.unpause(session)
 
     @invariant()
     def at_most_one_runs_in_a_session_and_it_is_the_first(self) -> None:
@@ -58,8 +79,8 @@ class LaneMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_where_there_is_room(self) -> None:
         running = [ticket.work_class for line in self.lines.values() for ticket in line if ticket.granted]
-        for line in self.lines.values():
-            if line and not line[0].granted:
+        for name, line in self.lines.items():
+            if line and not line[0].granted and name not in self.paused:
                 mine = line[0].work_class
                 others = len(running) - running.count("interactive")
                 full = running.count(mine) == getattr(LIMITS, mine) or len(running) == LIMITS.total

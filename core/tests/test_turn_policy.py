@@ -8,7 +8,7 @@ from attrs import evolve
 import fairlead
 from fairlead import Message, Review, Text, ToolCall, ToolResult, Verdict, errors, events
 from fairlead.config import Agent, Config
-from fairlead.testing import FakePolicy, ScriptedProvider, calls
+from fairlead.testing import FakePolicy, ScriptedProvider, WallClock, calls
 
 
 def add(a: int, b: int) -> int:
@@ -112,13 +112,14 @@ async def test_result_that_is_denied_is_not_shown_to_the_model() -> None:
     assert ("denied", "Denied by rule 'leak' of layer 'app'.") == (result.error, result.text)
 
 
-async def test_ask_without_an_approver_is_a_denial() -> None:
-    """It says why, so that nobody waits for an approval that cannot come."""
+async def test_ask_that_nobody_answers_is_a_denial(autojump_clock: object) -> None:
+    """It says why."""
     policy = FakePolicy(lambda review: [Verdict("ask", "careful")], boundaries=["tool_call"])
     provider = ScriptedProvider([calls(("add", {"a": 1, "b": 2})), "ok"])
-    async with fairlead.open(providers=[provider], tools=[add], policies=[policy]) as app:
+    async with fairlead.open(providers=[provider], tools=[add], policies=[policy], clock=WallClock()) as app:
         await app.ask("go")
-    assert "asks for an approval" in provider.requests[1].history[-1].text
+    text = provider.requests[1].history[-1].text
+    assert "Nobody approved this call within 900 s, so it was not made." == text
 
 
 async def test_agent_sees_only_its_tools() -> None:

@@ -30,6 +30,9 @@ class Made(Tool):
     async def call(self, call: ToolCall, context: ToolContext) -> ToolResult | str:
         return "acted"
 
+    async def identity(self) -> str:
+        return "some code"
+
     async def close(self) -> None:
         self.closed = True
 
@@ -48,6 +51,16 @@ async def test_nothing_is_made_before_the_first_call() -> None:
     assert (1, "process", False) == (len(made), tool.level, tool.remembers)
     await tool.close()
     assert made[0].closed
+
+
+async def test_identity_is_that_of_the_worker_itself() -> None:
+    """An approval is bound to what will run, so it is made for the question."""
+
+    async def make() -> Tool:
+        return Made()
+
+    tool = PromisedTool("acting", [SPEC], "container", make, remembers=True)
+    assert ("some code", "process") == (await tool.identity(), tool.level)
 
 
 async def test_promise_that_cannot_be_kept_is_tried_again() -> None:

@@ -126,6 +126,27 @@ def test_evidence_is_what_the_engine_says(host: Hosted) -> None:
     assert all(source.startswith(str(host.app.config.data_dir / "workspaces")) for source in sources)
 
 
+def test_identity_names_the_image_and_all_code(
+    host: Hosted, table: PluginConfig, packages: Path, tmp_path: Path
+) -> None:
+    """What an approval is bound to: it is another one for changed code, and the same one for the same."""
+    worker = host.app.worker_of("run")
+    assert worker is not None
+    identity = host.run(worker.identity)
+    assert run(host, "s", "pass").evidence["image"] in identity
+    module = packages / "acme_desk" / "__init__.py"
+    before = module.read_text()
+    found = []
+    for text in (before, before + "\n# changed\n"):
+        module.write_text(text)
+        with hosted(configure(tmp_path / "data", table)) as other:
+            again = other.app.worker_of("run")
+            assert again is not None
+            found.append(other.run(again.identity))
+    module.write_text(before)
+    assert identity == found[0] != found[1]
+
+
 def test_worker_gives_evidence_without_a_call(host: Hosted) -> None:
     """For `fairlead sandbox explain`: from a sandbox that is made for this question, and is gone afterwards."""
     worker = host.app.worker_of("run")

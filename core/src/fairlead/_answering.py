@@ -9,7 +9,7 @@ from attrs import evolve
 from fairlead import _events as ev
 from fairlead._company import authors_of, decide_for_all, together
 from fairlead._modes import own_end
-from fairlead._policy import rule_of
+from fairlead._policy import refusal_of, rule_of
 from fairlead._session import Running
 from fairlead._work import Review
 from fairlead.errors import VersionConflict
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Refused = tuple[ev.MessageAccepted, Verdict]
 
-__all__ = ["Answering", "refusal_of"]
+__all__ = ["Answering"]
 
 
 class Answering(Running):
@@ -133,7 +133,3 @@ class Answering(Running):
     def _note_decision(self, decision: Decision, subject: str, boundary: Any) -> None:
         if decision.effect != "allow" or decision.verdict.reason:  # an allowance that says why is worth a line
             self._session.note(self._decided(decision, subject, boundary))
-
-
-def refusal_of(verdict: Verdict) -> str:
-    return f"This was refused by {verdict.rule!r}" + (f": {verdict.reason}" if verdict.reason else ".")

@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from fairlead import _events as ev
+from fairlead._approval_text import Choice
 from fairlead._desk import ChannelInbox
 from fairlead._leaf import own_fault, said
 from fairlead._message import HOST, Message, Origin, Principal, Text, ToolCall, Usage, new_id, stamp
@@ -170,7 +171,7 @@ class App:
             if next(iter(held.state.queue), "") != order.messages[0]:
                 await self._desk.serve_older(held, order.messages[0])
         except trio.Cancelled:
-            await self._desk.give_up(Turn(self._desk.engine, held, order))
+            await self._desk.give_up(Turn(self._desk.engine, held, order, self._desk.approvals))
             raise
 
     def _agent_name(self, agent: str | None, held: Session) -> str:
@@ -202,7 +203,7 @@ class App:
         """
         if self._serving:
             raise RuntimeError("the app serves already")
-        self._serving = True
+        self._serving = self._desk.serving = True
         try:
             async with trio.open_nursery() as nursery:
                 if resume:
@@ -213,7 +214,7 @@ class App:
                 self._desk.stopping = True
                 nursery.cancel_scope.cancel()
         finally:
-            self._serving = False
+            self._serving = self._desk.serving = False
         await self._desk.drain(self.config.limits.grace_seconds)
 
     def stop(self) -> None:
@@ -227,6 +228,22 @@ class App:
         """Cancel the turn that runs in a session, or the next one where it waits. False where there is none."""
         await trio.lowlevel.checkpoint()
         return self._desk.cancel(session)
+
+    # -- approvals
+
+    async def approvals(self) -> Sequence[ev.Record]:
+        """What waits for a person's decision, oldest first: each `ApprovalRequested` in its session."""
+        return await self._desk.approvals.open()
+
+    async def decide(
+        self, approval: str, *, allow: bool, by: Principal, reason: str = "", where: str = "host"
+    ) -> ev.ApprovalRequested:
+        """Decide about an approval; what was asked for. It is the host that says who decides: nothing is asked of `by`.
+
+        `ApprovalRefused`: it is unknown, already decided, expired or void.
+        """
+        choice = Choice(approval.lower(), allow, reason)
+        return await self._desk.approvals.decide(choice, by, where, trusted=True)
 
     async def _run_channels(self, scope: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
@@ -259,8 +276,9 @@ class App:
     async def _claim(self) -> None:
         while True:
             try:
-                for name in await self._crew.journal.claim():
+                for name in (*await self._crew.journal.claim(), *self._desk.later):
                     await self._resume(name)
+                self._desk.later.clear()
             except BaseException as error:  # noqa: BLE001  # looking again later is all that can be done
                 self._observers.raise_notice("resume", said(await own_fault(error)), level="error")
             await trio.sleep(_CLAIM_SECONDS)

@@ -143,9 +143,10 @@ class Asking(Answering):
         for last in (False, False, False, True):
             if session.stale:
                 await session.reload()
+            answered = isinstance(happened[0], ev.ModelAnswered)  # what follows it has no place before it
             if not own:
                 happened = tuple([_of_known(event, session.state.queue) for event in happened])
-            elif not self._fits(happened[0]):
+            elif not all(self._fits(event) for event in (happened[:1] if answered else happened)):
                 raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
             try:
                 return await session.append(*happened)
@@ -161,6 +162,8 @@ class Asking(Answering):
             return False
         if isinstance(event, ev.ToolReturned):
             return event.result.call in turn.calls
+        if isinstance(event, ev.ApprovalUsed):
+            return any(asked.request.id == event.id and not asked.used for asked in turn.asked.values())
         return not isinstance(event, ev.ModelAnswered | ev.Compacted) or turn.steps == self._steps
 
 

@@ -60,11 +60,11 @@ async def decide_for_all(policy: PolicyEngine, review: Review, authors: Authors)
             if decision.effect == "deny":
                 return evolve(decision, subject=subject)
             if decision.effect == "ask":
-                asked = asked or evolve(decision, subject=subject)
-            elif decision.effect == "revise":
+                asked = decision
+            if decision.effect == "revise" or decision.subject != review.subject:
                 revised, review = decision, evolve(review, subject=decision.subject)
         if review.subject is before:
-            return asked or (evolve(revised, subject=before) if revised is not None else decision)
+            return evolve(asked or revised or decision, subject=before)
     return Decision("deny", _QUARREL, subject)
 
 

@@ -129,6 +129,9 @@ class Limits:
     stall_seconds: float = 300.0
     """A turn without progress for so long is ended as failed. Since: 1.1."""
 
+    approval_seconds: float = 900.0
+    """How long a call waits for a person who may approve it; then it is denied. Since: 1.1."""
+
 
 @frozen
 class Compaction:

@@ -60,6 +60,9 @@ class Worker(ABC):
     level: Isolation = "host"
     """Where it runs. Only an isolator, which knows, sets anything else."""
 
+    distribution: str = ""
+    """Name and version of the package that it came from; the core sets it for plugins. Since: 1.1."""
+
     async def open(self) -> None:
         """Get ready: import what is heavy, connect, read files. Called once, before any other method.
 
@@ -76,6 +79,13 @@ class Worker(ABC):
     async def evidence(self) -> Mapping[str, Any]:
         """What proves `level`, read back now from what isolates it; empty in the host. Only isolators implement it."""
         return {}
+
+    async def identity(self) -> str:
+        """What exactly runs there, one line that changes with the code or the image: approvals are bound to it.
+
+        Raises what preparing it raises. Only isolators implement it. Since: 1.1.
+        """
+        return self.distribution
 
 
 # -- channels
@@ -231,7 +241,8 @@ class Journal(ABC):
         """Add events in one step and return the new version; `expected_version` 0 makes the session.
 
         When it returns, the events survive power loss. `pending` says whether the session then has unfinished work,
-        which this process now owns. `VersionConflict`, `DuplicateKey` (some `MessageAccepted.key` is known),
+        which this process now owns. `VersionConflict`, `DuplicateKey` (some `MessageAccepted.key`, or since 1.1
+        `ApprovalRequested.key`, is known),
         `JournalUnavailable`: nothing was written. Cancelled: all or nothing was written, and appends of one session
         keep their order.
         """
@@ -242,7 +253,7 @@ class Journal(ABC):
 
     @abstractmethod
     async def find(self, key: str) -> str | None:
-        """The session that holds the `MessageAccepted` with this key."""
+        """The session that holds the `MessageAccepted` (since 1.1: or `ApprovalRequested`) with this key."""
 
     @abstractmethod
     async def claim(self) -> Sequence[str]:

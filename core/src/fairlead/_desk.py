@@ -13,12 +13,14 @@ import trio
 from attrs import astuple, evolve
 
 from fairlead import _events as ev
+from fairlead._approval_text import read_choice
+from fairlead._approvals import Approvals
 from fairlead._contracts import Inbox, Journal
 from fairlead._leaf import own_fault, said
 from fairlead._message import Data, Message, Origin, new_id, stamp
 from fairlead._outbox import DraftBoard
 from fairlead._turn import Engine, Order, Turn
-from fairlead._work import Draft, Inbound, Receipt, WorkClass
+from fairlead._work import Draft, Inbound, Receipt, Review, WorkClass
 from fairlead.errors import DuplicateKey, JournalError, JournalUnavailable, SchemaError, TurnCancelled, VersionConflict
 
 if TYPE_CHECKING:
@@ -58,9 +60,15 @@ class Desk:
         turns: trio.Nursery,
     ) -> None:
         self.engine, self.sessions, self.lanes, self.outage, self._modes = engine, sessions, lanes, outage, modes
+        seconds, clock = engine.limits.approval_seconds, engine.clock
+        self.approvals = Approvals(
+            sessions, journal, engine.policy, outbox, lanes, seconds=seconds, clock=clock, take_up=self._take_up
+        )
         self._journal, self._shared = journal, type(journal).hold is not Journal.hold
         self._router, self._outbox, self._observers, self._turns = router, outbox, observers, turns
-        self.stopping = self.closed = False
+        self.stopping = self.closed = self.serving = False
+        self.later: list[str] = []
+        """Sessions to take up once this process serves."""
         self.busy = 0
         """Tasks of the desk that have not ended."""
         self.asked: set[str] = set()
@@ -97,7 +105,14 @@ class Desk:
         self.outage.refuse()
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
-        session = await self.sessions.get(self._router.session_for(agent, address))
+        name = self._router.session_for(agent, address)
+        if (choice := read_choice(inbound.parts)) is not None:
+            message = Message(
+                "user", stamp(inbound.parts, Origin("channel", address.channel, author.id)), author=author
+            )
+            review = Review("message_in", message, name, agent, author, address)
+            return await self.approvals.answer(choice, review, address.channel)
+        session = await self.sessions.get(name)
         origin = Origin("channel", address.channel, author.id)
         message = Message("user", stamp(inbound.parts, origin), author=author)
         accepted = ev.MessageAccepted(
@@ -148,14 +163,26 @@ class Desk:
         self._observers.raise_notice("resume", f"taking over session {name!r}", level="info", session=name)
         self.start(session, "interactive", None)
 
+    def _take_up(self, session: Session) -> None:
+        """It was decided about here, and so belongs to this process now: whoever had it may be dead."""
+        if session.running is None and self.serving and not self.stopping:
+            self.start(session, "interactive", None)
+        elif session.running is None:
+            self.later.append(session.state.id)
+
     async def begin_work(self, session: Session) -> None:
         """At the head of the lane: wait for another process that is at work in the session, and read what it wrote."""
         name = session.state.id
-        patience = ((_AT_ONCE, "waits for it"), (self.engine.limits.seconds, "takes the work over"))
+        patience = [(_AT_ONCE, "waits for it"), (self.engine.limits.seconds, "takes the work over")]
         for seconds, then in patience if self._shared else ():
             with trio.move_on_after(seconds):
                 await self._journal.hold(name)
                 break
+            await session.reload(look=True)
+            turn = session.state.turn
+            if seconds == patience[-1][0] and turn is not None and turn.until > self.engine.clock():
+                patience.append(patience[-1])  # for people, who may take longer than a turn
+                continue
             text = f"session {name!r} is at work in another process; this one {then}"
             self._observers.raise_notice("desk", text, level="info", session=name)
         if session.stale or session.state.turn is not None or session.state.outbox:
@@ -196,7 +223,7 @@ class Desk:
 
     async def _run(self, session: Session, order: Order, *, waited_for: bool) -> ev.TurnEnded | None:
         """The end of one turn, or None where another process wrote to the session first."""
-        turn = Turn(self.engine, session, order)
+        turn = Turn(self.engine, session, order, self.approvals)
         try:
             return await turn.run()
         except VersionConflict:
@@ -239,12 +266,12 @@ class Desk:
             await turn.end("cancelled", reason="cancelled")
 
     async def drain(self, seconds: float) -> None:
-        """Wait until no turn runs, at most that long."""
+        """Wait until no turn runs, at most that long. One that waits for people is left to the next process."""
         with trio.move_on_after(seconds):
             await self.wait_idle()
 
     async def wait_idle(self) -> None:
-        while self.busy:
+        while self.busy > self.approvals.waiting:
             self._idle = trio.Event()
             await self._idle.wait()
 
@@ -282,7 +309,7 @@ class Desk:
             self.end_work(session, ticket)
             session.users -= 1
             self.busy -= 1
-            if not self.busy:
+            if self.busy <= self.approvals.waiting:
                 self._idle.set()
 
     def come_back(self, session: Session, error: JournalError, ticket: Ticket, failures: int = 0) -> None:

@@ -6,7 +6,7 @@ of event is ignored by readers that do not know it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 
@@ -17,6 +17,9 @@ __all__ = [
     "AnswerDeferred",
     "AnswerDelivered",
     "AnswerSending",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "ApprovalUsed",
     "Compacted",
     "CompactionUndone",
     "Corrected",
@@ -167,6 +170,55 @@ class Decided(Event):
     layer: str
     policy: str = ""
     reason: str = ""
+
+
+@frozen(kw_only=True)
+class ApprovalRequested(Event):
+    """A call waits for a person. What is approved is exactly what the digest is made of."""
+
+    kind: ClassVar[str] = "approval_requested"
+    turn: str
+    id: str
+    """Letters, to be typed; nobody can guess it."""
+    call: str
+    tool: str
+    arguments: Any
+    """As the call will be made, where it is."""
+    principal: str = ""
+    """The id of the person whose turn it is."""
+    digest: str = ""
+    """SHA-256 in hexadecimal, over tool, arguments, environment, session, principal and expiry."""
+    shown: str = ""
+    """The question as it is shown, with whatever could hide something in it spelled out."""
+    approvers: tuple[str, ...] = ()
+    """Ids of principals, and ``role:NAME``; empty for the person whose turn it is. The operator always may."""
+    expires: float = 0.0
+    """Unix seconds; from then on it is a denial."""
+    key: str = ""
+    """Unique in the whole journal, as `MessageAccepted.key`: so that the session is found by the approval."""
+
+
+@frozen(kw_only=True)
+class ApprovalDecided(Event):
+    """An approval is given or not; the first decision counts."""
+
+    kind: ClassVar[str] = "approval_decided"
+    id: str
+    granted: bool
+    by: str = ""
+    """The id of the principal who decided; empty where nobody did: it expired, or what would run has changed."""
+    where: str = ""
+    """From where: the channel's name, ``cli`` or ``host``."""
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class ApprovalUsed(Event):
+    """The call that was approved is made after this: one start is all that an approval is good for."""
+
+    kind: ClassVar[str] = "approval_used"
+    turn: str
+    id: str
 
 
 @frozen(kw_only=True)

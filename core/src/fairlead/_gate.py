@@ -8,7 +8,7 @@ from attrs import evolve
 
 from fairlead._company import decide_for_all
 from fairlead._message import Usage, new_id
-from fairlead._policy import rule_of, said_no
+from fairlead._policy import denial_of, rule_of
 from fairlead.errors import TurnFailed
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Gate:
                 await self._tell(review, Usage(), but=decision.verdict.policy if decision is not None and alone else "")
         self._note(decision, request.id, "model_request")
         if not decision.passes:
-            raise TurnFailed(said_no(decision), session=review.session, reason=f"policy:{rule_of(decision.verdict)}")
+            raise TurnFailed(denial_of(decision), session=review.session, reason=f"policy:{rule_of(decision.verdict)}")
         if decision.effect == "revise":
             request = evolve(decision.subject, id=request.id)
         self._passed = evolve(review, subject=request)

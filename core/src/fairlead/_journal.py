@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from fairlead._contracts import Journal, Memory, SessionInfo
-from fairlead._events import Event, MessageAccepted, Record, SessionStarted
+from fairlead._events import ApprovalRequested, Event, MessageAccepted, Record, SessionStarted
 from fairlead.errors import DuplicateKey, VersionConflict
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class VolatileJournal(Journal):
                 found=found,
                 next_step="read the session again",
             )
-        keys = [event.key for event in events if type(event) is MessageAccepted and event.key]
+        keys = [event.key for event in events if isinstance(event, MessageAccepted | ApprovalRequested) and event.key]
         for place, key in enumerate(keys):
             if key in self._keys or key in keys[:place]:
                 raise DuplicateKey(

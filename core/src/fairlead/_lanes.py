@@ -38,6 +38,10 @@ class Ticket:
         if self._event is not None:
             self._event.set()
 
+    def take_back(self) -> None:
+        """Another grant must come."""
+        self.granted, self._event = False, None
+
     async def wait(self) -> None:
         """Until it is this ticket's turn. Cancelled: the place is still held; give it back with `Lanes.leave`."""
         if not self.granted:
@@ -84,10 +88,7 @@ class Lanes:
         line = self._lines.get(session)
         if line is None:
             self._lines[session] = deque((ticket,))
-            if self._ready[work_class] or not self._has_room(work_class):
-                self._line_up(ticket)
-            else:
-                self._start(ticket)
+            self._admit(ticket)
         else:
             line.append(ticket)
         return ticket
@@ -100,7 +101,7 @@ class Lanes:
         if ticket.granted:
             self.running -= 1
             self._running[ticket.work_class] -= 1
-        elif first:
+        elif first and ticket in self._ready[ticket.work_class]:  # else it was paused
             self._ready[ticket.work_class].remove(ticket)
         if not line:
             del self._lines[ticket.session]
@@ -109,6 +110,20 @@ class Lanes:
         if first:
             self._fill()
 
+    def pause(self, session: str) -> None:
+        """Give back the place among all of the turn that runs in a session, which keeps its place in the line there."""
+        ticket = self._lines[session][0]
+        ticket.take_back()
+        self.running -= 1
+        self._running[ticket.work_class] -= 1
+        self._fill()
+
+    def unpause(self, session: str) -> Ticket:
+        """Ask for a place again: the ticket has it once it is granted."""
+        ticket = self._lines[session][0]
+        self._admit(ticket)
+        return ticket
+
     def _has_room(self, work_class: str) -> bool:
         running = self._running
         return (
@@ -116,6 +131,12 @@ class Lanes:
             and running[work_class] < self._limits[work_class]
             and (work_class == "interactive" or self.running - running["interactive"] < self._others)
         )
+
+    def _admit(self, ticket: Ticket) -> None:
+        if self._ready[ticket.work_class] or not self._has_room(ticket.work_class):
+            self._line_up(ticket)
+        else:
+            self._start(ticket)
 
     def _line_up(self, ticket: Ticket) -> None:
         ready = self._ready[ticket.work_class]

@@ -358,4 +358,5 @@ def _made(plan: _Plan, kind: str, plugin: Any, manager: pluggy.PluginManager) ->
         _guarded(plan, "setting the name of a worker", partial(setattr, worker, "name", name))
         # Whatever it says of itself: what it calls evidence is none.
         _guarded(plan, "setting the level of a worker", partial(setattr, worker, "level", "host"))
+        _guarded(plan, "setting the origin of a worker", partial(setattr, worker, "distribution", plan.label))
     return made

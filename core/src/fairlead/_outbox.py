@@ -61,7 +61,8 @@ class Outbox:
         channel = self.channel(unsent.address) if unsent is not None else None
         if unsent is None or channel is None:
             return 0.0
-        if unsent.sending and not channel.capabilities.idempotency:
+        asks = unsent.kind == "question"  # shown twice it is one decision; shown to nobody it is none
+        if unsent.sending and not (asks or channel.capabilities.idempotency):
             delivery = Delivery("ambiguous", reason="the program stopped while it was sending")
             return await self._settle(session, turn, "unknown", delivery)
         if turn not in self._deferred and (left := unsent.until - self._clock()) > 0:
@@ -94,7 +95,10 @@ class Outbox:
 
     async def _send(self, channel: Channel, session: Session, turn: str, unsent: Unsent) -> Delivery:
         delivery = Delivery("failed", reason="nothing to send")
-        pieces = fitted(unsent.answer.parts, channel.capabilities)
+        parts = unsent.answer.parts
+        if unsent.kind != "answer" and "application/json" not in channel.capabilities.media:
+            parts = parts[:1]  # the rest says the same to programs
+        pieces = fitted(parts, channel.capabilities)
         for step, parts in enumerate(pieces):
             outbound = Outbound(
                 turn if step == 0 else f"{turn}.{step}",

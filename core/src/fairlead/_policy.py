@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fairlead._message import Usage
     from fairlead._work import Boundary
 
-__all__ = ["Decision", "Explanation", "PolicyEngine", "rule_of", "said_no"]
+__all__ = ["Decision", "Explanation", "PolicyEngine", "denial_of", "refusal_of", "rule_of"]
 
 _STRENGTH = {"deny": 3, "ask": 2, "revise": 1, "allow": 0}
 _GRANTS = ("allow", "ask")
@@ -45,7 +45,7 @@ class Decision:
     verdict: Verdict
     """The one that decided: its rule, layer and policy."""
     subject: Any
-    """As it may pass; after ``deny`` and ``ask``, as it was."""
+    """As it may pass, after ``ask`` once it is approved; after ``deny``, as it was."""
 
     @property
     def passes(self) -> bool:
@@ -132,26 +132,29 @@ class PolicyEngine:
     async def _rounds(self, policies: tuple[Policy, ...], review: Review) -> Decision:
         last: Verdict | None = None
         for _ in range(_ROUNDS):
-            strongest, granted = await self._strongest(policies, review)
+            strongest, granted, change = await self._strongest(policies, review)
             if strongest is None or strongest.effect == "allow":
                 outcome = granted or self._default(review)
                 if outcome.effect == "deny" or last is None:
                     return _settle(outcome, review, revised=False)
                 return _settle(last, review, revised=True)
-            if strongest.effect != "revise":
-                if strongest.effect == "ask" and granted is None and self._default(review).effect == "deny":
-                    strongest = _NOT_ALLOWED  # what no approval could grant is not asked for
+            if strongest.effect == "ask" and granted is None and self._default(review).effect == "deny":
+                strongest = _NOT_ALLOWED  # what no approval could grant is not asked for
+            if change is None or strongest.effect == "deny":
                 return _settle(strongest, review, revised=False)
-            last = strongest
-            review = evolve(review, subject=strongest.revised or review.subject)
+            last = change  # also below an ask: what is approved is what will run
+            review = evolve(review, subject=change.revised or review.subject)
         quarrel = Verdict("deny", "default: the policies revise each other", reason="the policies do not settle")
         return _settle(quarrel, review, revised=False)
 
-    async def _strongest(self, policies: tuple[Policy, ...], review: Review) -> tuple[Verdict | None, Verdict | None]:
-        """The strongest verdict, and the first grant of the app layer."""
+    async def _strongest(
+        self, policies: tuple[Policy, ...], review: Review
+    ) -> tuple[Verdict | None, Verdict | None, Verdict | None]:
+        """The strongest verdict, the first grant of the app layer, and the strongest that changes something."""
         strongest: Verdict | None = None
         granted: Verdict | None = None
-        rank = -1
+        change: Verdict | None = None
+        rank = best = -1
         for policy in policies:
             for verdict in await self._ask(policy, review):
                 effect = verdict.effect
@@ -162,7 +165,9 @@ class PolicyEngine:
                 mine = _STRENGTH[effect] * 4 + 3 - _LAYERS.index(verdict.layer)
                 if mine > rank:
                     strongest, rank = verdict, mine
-        return strongest, granted
+                if effect == "revise" and mine > best:
+                    change, best = verdict, mine
+        return strongest, granted, change
 
     async def _ask(self, policy: Policy, review: Review) -> Sequence[Verdict]:
         try:
@@ -195,21 +200,26 @@ def _check(verdict: Verdict, review: Review) -> None:
         raise TypeError(f"rule {verdict.rule!r} revised a {type(review.subject).__name__} into a {found}")
 
 
+def refusal_of(verdict: Verdict) -> str:
+    """Why a message goes no further, in words for its sender."""
+    return f"This was refused by {verdict.rule!r}" + (f": {verdict.reason}" if verdict.reason else ".")
+
+
+def denial_of(decision: Decision) -> str:
+    """Why something does not pass, in words for the model and the sender."""
+    verdict = decision.verdict
+    if decision.effect == "ask":
+        return f"Rule {verdict.rule!r} asks for an approval, which can be given for calls of tools only."
+    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
+        return f"Denied: {verdict.reason or verdict.rule}."
+    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
+        f" {verdict.reason}" if verdict.reason else ""
+    )
+
+
 def _settle(verdict: Verdict, review: Review, *, revised: bool) -> Decision:
     return Decision("revise" if revised else verdict.effect, verdict, review.subject)
 
 
 def rule_of(verdict: Verdict) -> str:
     return f"{verdict.layer}:{verdict.rule}"
-
-
-def said_no(decision: Decision) -> str:
-    """Why something may not happen, in words for the person and the model."""
-    verdict = decision.verdict
-    if decision.effect == "ask":
-        return f"Rule {verdict.rule!r} asks for an approval, and nobody can give one here."
-    if not verdict.policy:  # no rule that somebody wrote: the engine's own default
-        return f"Denied: {verdict.reason or verdict.rule}."
-    return f"Denied by rule {verdict.rule!r} of layer {verdict.layer!r}." + (
-        f" {verdict.reason}" if verdict.reason else ""
-    )

@@ -12,6 +12,7 @@ import trio
 from attrs import define, field
 
 from fairlead import _events as ev
+from fairlead._approval_text import expiry_of, notice_of
 from fairlead._context import Weight, view
 from fairlead._message import Message, ToolCall, ToolResult, Usage
 from fairlead.errors import DuplicateKey, VersionConflict
@@ -55,6 +56,23 @@ class History(Sequence[Item]):
         return self._items[step]
 
 
+EXPIRED = "expired"
+"""The reason of a decision that nobody made in time."""
+
+
+@define
+class Asked:
+    """An approval that was asked for."""
+
+    request: ev.ApprovalRequested
+    decided: ev.ApprovalDecided | None = None
+    used: bool = False
+
+    @property
+    def granted(self) -> bool:
+        return self.decided is not None and self.decided.granted
+
+
 @define
 class OpenTurn:
     """A turn that has started and not ended."""
@@ -66,6 +84,21 @@ class OpenTurn:
     usage: Usage = Usage()
     calls: dict[str, ToolCall] = field(factory=dict)
     """Calls without a result."""
+    asked: dict[str, Asked] = field(factory=dict)
+    """The last approval of each call that was asked for one."""
+
+    def approval(self, name: str) -> Asked | None:
+        return next((each for each in self.asked.values() if each.request.id == name), None)
+
+    @property
+    def until(self) -> float:
+        """Unix seconds: from then on nobody need be waited for."""
+        return max((each.request.expires for each in self.asked.values()), default=0.0) if self.waits else 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Some call waits for its approval or for its start: until then no call of that answer is made."""
+        return bool(self.asked) and any(not each.used and call in self.calls for call, each in self.asked.items())
 
 
 @define
@@ -96,7 +129,7 @@ class SessionState:
     """Accepted messages whose turn has not ended, in order."""
     turn: OpenTurn | None = None
     outbox: dict[str, Unsent] = field(factory=dict)
-    """By turn."""
+    """By turn, and by approval the questions."""
     called: set[str] = field(factory=set)
     """Ids of all calls that there ever were."""
     context: list[Item] = field(init=False)
@@ -197,6 +230,34 @@ def _corrected(state: SessionState, event: ev.Corrected) -> None:
         state.turn.corrections += 1
 
 
+def _approval_requested(state: SessionState, event: ev.ApprovalRequested) -> None:
+    if state.turn is not None:
+        state.turn.asked[event.call] = Asked(event)
+        _owe(state, event.id, notice_of(event), "question", event.at)
+
+
+def _approval_decided(state: SessionState, event: ev.ApprovalDecided) -> None:
+    asked = state.turn.approval(event.id) if state.turn is not None else None
+    if state.turn is not None and asked is not None and asked.decided is None:
+        asked.decided = event
+        state.outbox.pop(event.id, None)  # nobody need answer it any more
+        if event.reason == EXPIRED and not event.by:
+            _owe(state, f"{event.id}.{EXPIRED}", expiry_of(asked.request), "notice", event.at)
+
+
+def _approval_used(state: SessionState, event: ev.ApprovalUsed) -> None:
+    asked = state.turn.approval(event.id) if state.turn is not None else None
+    if asked is not None:
+        asked.used = True
+
+
+def _owe(state: SessionState, name: str, said: Message, kind: str, at: float) -> None:
+    """It goes where the turn's answer will go."""
+    accepted = state.queue[state.turn.messages[0]] if state.turn is not None else None
+    if accepted is not None and accepted.address is not None:
+        state.outbox[name] = Unsent(said, accepted.address, accepted.external_id, kind, at)
+
+
 def _returned(state: SessionState, event: ev.ToolReturned) -> None:
     state.add(event.result)
     if state.turn is not None:
@@ -219,6 +280,8 @@ def _ended(state: SessionState, event: ev.TurnEnded) -> None:
     for message in event.messages:
         state.queue.pop(message, None)
     if state.turn is not None and state.turn.id == event.turn:
+        for asked in state.turn.asked.values():
+            state.outbox.pop(asked.request.id, None)  # nobody need answer it any more
         state.turn = None
 
 
@@ -260,6 +323,9 @@ _ACTS: dict[type[ev.Event], Callable[[SessionState, Any], None]] = {
     ev.TurnSteered: _steered,
     ev.ModelAnswered: _answered,
     ev.Corrected: _corrected,
+    ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalDecided: _approval_decided,
+    ev.ApprovalUsed: _approval_used,
     ev.ToolReturned: _returned,
     ev.TurnEnded: _ended,
     ev.AnswerSending: _sending,
@@ -384,8 +450,10 @@ class Session:
                 self.stale = True
         self.stale = self.stale or self.state.version == 0
 
-    async def reload(self) -> None:
+    async def reload(self, *, look: bool = False) -> None:
         """Fold the journal again where the session is stale. No append is under way meanwhile.
+
+        `look`: first see whether other processes have written, and it is.
 
         Else a message that is journalled between the reading and the folding would be in the journal and in no state,
         and nobody would answer it. A turn that runs here finds what it noted gone, and begins again.
@@ -394,6 +462,8 @@ class Session:
             await self._wait()
         self._busy = True
         try:
+            if look and not self.stale:
+                self.stale = bool(await self._journal.read(self.state.id, self.state.version))
             if self.stale:  # else somebody has read it while this one waited
                 self.stale = False  # before the reading: what makes it stale meanwhile counts
                 try:

@@ -259,7 +259,9 @@ def _last_clean(session: str, records: Sequence[ev.Record], before: int) -> int:
 
 def _without_key(event: ev.Event) -> ev.Event:
     """Keys are unique in a journal: the copy has none."""
-    return evolve(event, key="") if isinstance(event, ev.MessageAccepted) and event.key else event
+    return (
+        evolve(event, key="") if isinstance(event, ev.MessageAccepted | ev.ApprovalRequested) and event.key else event
+    )
 
 
 def _closing(state: SessionState, now: float) -> list[ev.Event]:

@@ -14,12 +14,12 @@ import trio
 from attrs import evolve, frozen
 
 from fairlead import _events as ev
-from fairlead._answering import refusal_of
+from fairlead._approvals import used_by
 from fairlead._asking import Asking
 from fairlead._config import Agent, Limits
 from fairlead._leaf import leaf
 from fairlead._message import HOST, Message, Text, ToolCall, ToolResult, Usage, new_id
-from fairlead._policy import rule_of, said_no
+from fairlead._policy import denial_of, refusal_of, rule_of
 from fairlead._tools import CallContext, ToolEntry, result_of
 from fairlead._work import Progress
 from fairlead.errors import TurnFailed, VersionConflict
@@ -27,6 +27,7 @@ from fairlead.errors import TurnFailed, VersionConflict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fairlead._approvals import Approvals
     from fairlead._compaction import Compactor
     from fairlead._contracts import Recall
     from fairlead._models import Answered, ModelResolver
@@ -82,12 +83,14 @@ _Ready = tuple[ToolCall, ToolEntry]
 class Turn(Asking):
     """One turn of one session. Whoever runs it holds the session's lane."""
 
-    def __init__(self, engine: Engine, session: Session, order: Order) -> None:
+    def __init__(self, engine: Engine, session: Session, order: Order, approvals: Approvals) -> None:
         super().__init__(engine, session, order)
+        self._approvals = approvals
         state = session.state
         resumes = state.turn is not None and state.turn.messages == order.messages
         self.id = state.turn.id if resumes and state.turn is not None else order.turn or new_id()
-        self._begun: set[str] = set() if not resumes or state.turn is None else set(state.turn.calls)
+        left = state.turn if resumes and state.turn is not None and not state.turn.waits else None
+        self._begun: set[str] = set(left.calls) if left is not None else set()
         """Calls that may have had an effect."""
 
     async def run(self) -> ev.TurnEnded:
@@ -169,7 +172,7 @@ class Turn(Asking):
             if refused is not None:
                 return refused
         elif self._session.state.turn.calls:
-            await self._resume_calls()
+            await self._run_approved(await self._review_calls())
         while True:
             if self._order.joining is not None:
                 await self._steer(())
@@ -227,7 +230,7 @@ class Turn(Asking):
         self._note_decision(decision, answered.message.id, "message_out")
         if not decision.passes:
             self._session.note(event)
-            return await self.end("refused", reason=rule_of(decision.verdict), notice=said_no(decision))
+            return await self.end("refused", reason=rule_of(decision.verdict), notice=denial_of(decision))
         revised = evolve(decision.subject, role="assistant", calls=()) if decision.effect == "revise" else None
         return await self.end("answered", events=(event,), answer=revised)
 
@@ -256,23 +259,33 @@ class Turn(Asking):
             self._reject(call, "denied", text, events)
         await self._append(self._answered_event(answered), *events)
         self._check_corrections("the arguments of tool calls stayed invalid")
+        await self._run_approved(ready)
+
+    async def _run_approved(self, ready: list[_Ready]) -> None:
+        """Run the calls of an answer once nobody has to be asked any more, decided anew where somebody was."""
+        while (turn := self._session.state.turn) is not None and turn.waits:
+            await self._approvals.wait(self._session)
+            ready = await self._review_calls()
         await self._run_all(ready)
 
-    async def _resume_calls(self) -> None:
-        """Calls that another process left: what must not happen twice is unknown, the rest is decided and run anew."""
+    async def _review_calls(self) -> list[_Ready]:
+        """Calls that wait, or that another process left: what must not happen twice is unknown, the rest is decided."""
         turn = self._session.state.turn
+        if turn is None or turn.id != self.id:
+            raise VersionConflict(f"turn {self.id!r} ended elsewhere", session=self._session.state.id)
         ready: list[_Ready] = []
         events: list[ev.Event] = []
-        for call in list(turn.calls.values()) if turn is not None else ():
+        for call in list(turn.calls.values()):
             entry = self._engine.tools.find(call.tool)
-            if entry is not None and entry.spec.effect == "once" and not entry.worker.remembers:
+            once = entry is not None and entry.spec.effect == "once" and not entry.worker.remembers
+            if once and not turn.waits:  # while some call waits, none of them has begun
                 text = "The program stopped while this call ran. It may or may not have taken effect; do not repeat it."
                 events.append(self._returned(result_of(call, "unknown", text)))
             else:
                 await self._prepare(call, ready, events)
         if events:
-            await self._append(*events)
-        await self._run_all(ready)
+            await self._append(*used_by(turn, ready, events, self._now()), *events)
+        return ready
 
     async def _prepare(self, call: ToolCall, ready: list[_Ready], events: list[ev.Event]) -> None:
         """Sort one call: it may run, or it has a result that says why not."""
@@ -287,18 +300,24 @@ class Turn(Asking):
         if wrong:
             self._reject(call, "invalid", f"The call was not made: {wrong}", events)
             return
+        turn = self._session.state.turn
+        if turn is not None and turn.asked and (denial := self._approvals.denial(turn, call, events)):
+            self._reject(call, "denied", denial, events)
+            return
         decision = await self._decide("tool_call", call, entry)
         events.append(self._decided(decision, call.id, "tool_call"))
-        if not decision.passes:
-            self._reject(call, "denied", said_no(decision), events)
+        if decision.effect == "deny":
+            self._reject(call, "denied", denial_of(decision), events)
             return
-        if decision.effect == "revise":
+        if decision.effect != "allow":
             call = evolve(decision.subject, id=call.id, tool=call.tool)
             wrong = engine.tools.fault(entry, call.arguments)
             if wrong:
                 self._reject(call, "denied", f"A policy revised the call into one that is invalid: {wrong}", events)
                 return
-        ready.append((call, entry))
+        one, who = (call, entry), self._principal
+        if decision.effect != "ask" or await self._approvals.given(decision, one, self._session, who, events):
+            ready.append(one)
 
     def _reject(self, call: ToolCall, error: str, text: str, events: list[ev.Event]) -> None:
         self._show(call, "denied" if error == "denied" else "failed", text)
@@ -350,7 +369,7 @@ class Turn(Asking):
         decision = await self._decide("tool_result", result, entry)
         self._note_decision(decision, result.call, "tool_result")
         if not decision.passes:
-            return evolve(result, parts=(Text(said_no(decision), HOST),), error="denied", cut=0), ""
+            return evolve(result, parts=(Text(denial_of(decision), HOST),), error="denied", cut=0), ""
         if decision.effect == "revise":
             return evolve(decision.subject, call=result.call, tool=result.tool), ""
         return result, full

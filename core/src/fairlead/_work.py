@@ -142,7 +142,8 @@ class Receipt:
     message: str = ""
     """The message's id in the session."""
     notice: str = ""
-    """Why it was refused, in words for the sender."""
+    """Words for the sender: why it was refused; or, where it was accepted and has no `message`, what it did at once (it
+    decided about an approval): no turn answers it. Since 1.1."""
 
 
 @frozen
@@ -315,6 +316,11 @@ class Verdict:
     """For ``revise``: the subject as it may pass."""
     policy: str = ""
     """The policy's name; the engine fills it in."""
+    approvers: tuple[str, ...] = ()
+    """For ``ask``: who may approve, ids of principals and ``role:NAME``. Empty: the person whose turn it is.
+
+    Since 1.1.
+    """
 
 
 # -- memory

@@ -8,6 +8,7 @@
     │   ├── PluginConflict          two distributions claim one name
     │   ├── PluginVersionError      it needs another version of the plugin API
     │   └── PluginLoadError         its code failed while it was loaded or opened
+    ├── ApprovalRefused             an approval cannot be decided so, or no more
     ├── IsolationUnavailable        nothing here can isolate as strongly as is asked
     ├── JournalError                the journal
     │   ├── VersionConflict         somebody else wrote to the session first
@@ -42,6 +43,7 @@ from __future__ import annotations
 from attrs import define, field
 
 __all__ = [
+    "ApprovalRefused",
     "AuthenticationFailed",
     "BadRequest",
     "BillingFailed",
@@ -140,6 +142,13 @@ class PluginVersionError(PluginError):
 
 class PluginLoadError(PluginError):
     """The plugin's own code, hooks or settings are at fault."""
+
+
+@define(eq=False, slots=False)
+class ApprovalRefused(FairleadError):
+    """It is unknown, already decided, expired or void, or not for this person to decide. Nothing has changed."""
+
+    approval: str = field(default="", kw_only=True)
 
 
 @define(eq=False, slots=False)

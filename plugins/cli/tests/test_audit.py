@@ -99,3 +99,14 @@ async def test_whole_app_keeps_the_law() -> None:
         assert () == tuple(await empty.sessions.list())
     found = audit(info.id, await app.sessions.records(info.id))
     assert (3, 2, 1, 3, []) == (found.accepted, found.answered, found.failed, found.sent, found.faults)
+
+
+def test_approvals_are_given_before_they_are_used_and_used_once() -> None:
+    """The first decision counts; a question that was shown twice is no answer that was sent twice."""
+    asked = events.ApprovalRequested(turn="t", id="abc", call="c", tool="act", arguments={})
+    yes, no = (events.ApprovalDecided(id="abc", granted=granted) for granted in (True, False))
+    used = events.ApprovalUsed(turn="t", id="abc")
+    assert [] == told(asked, delivered("abc"), delivered("abc"), delivered("abc.expired"), yes, no, used).faults
+    assert 0 == told(asked, delivered("abc")).sent
+    assert ["s: approval abc was used, and nobody had given it"] == told(asked, no, yes, used).faults
+    assert ["s: approval abc was used twice"] == told(asked, yes, used, used).faults

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from fairlead import Address, Outbound, Receipt, Text
+from fairlead import Address, Data, Outbound, Receipt, Text
 from fairlead.errors import JournalUnavailable
 from fairlead.testing import FakeInbox
 from fairlead_cli._lines import CLEARED
@@ -193,3 +193,66 @@ async def test_closing_gives_the_terminal_back() -> None:
     await made.channel.open()
     await made.channel.close()
     assert made.lines.closed
+
+
+def asks(at: Desk, approval: str = "abcdefghijkmnp", **more: object) -> Outbound:
+    """As the core asks for an approval, or tells that it is over."""
+    data = {"approval": approval, **(more or {"decisions": ["allow", "deny"]})}
+    parts = (Text(f"May it run?\n/approve {approval}"), Data(data))
+    return Outbound(approval, at.channel.address, parts, kind="notice")
+
+
+async def test_question_is_answered_at_the_prompt_while_the_turn_waits() -> None:
+    """The line is a message like any other; its receipt says what became of it, and the turn's answer follows."""
+    async with desk() as at:
+        at.lines.type("pay Ann")
+        await at.inbox.next()
+        await at.channel.send(asks(at))
+        assert "May it run?\n/approve abcdefghijkmnp\n" in at.screen.noted
+        at.inbox.fail_next(Receipt("refused", notice="there is no such approval"))
+        at.lines.type("/approve abc")
+        at.inbox.fail_next(Receipt("accepted", notice="it is approved"))
+        at.lines.type("/approve ABCDEFGHIJKMNP")
+        while "it is approved" not in at.screen.noted:
+            await trio.testing.wait_all_tasks_blocked()
+        assert "there is no such approval" in at.screen.noted
+        assert (True, 3) == (at.channel.busy, len(at.lines.prompts))
+        await at.answer("It is paid.")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (False, 4) == (at.channel.busy, len(at.lines.prompts))
+
+
+async def test_question_where_nobody_can_answer_is_denied_at_once() -> None:
+    """By whoever began the turn, who may always say no."""
+    async with desk("pay Ann") as at:
+        await at.inbox.next()
+        await at.channel.send(asks(at))
+        denial = await at.inbox.next()
+        assert ((Text("/deny abcdefghijkmnp nobody can answer here"),), system_user()) == (denial.parts, denial.author)
+        await at.answer("It was not allowed.")
+        await at.ended.wait()
+
+
+async def test_question_that_nobody_answered_in_time_is_no_answer() -> None:
+    """The turn goes on; only its answer ends the waiting."""
+    async with desk() as at:
+        at.lines.type("pay Ann")
+        await at.inbox.next()
+        await at.channel.send(asks(at))
+        await at.lines.wait_prompt()
+        await at.channel.send(asks(at, decision="expired"))
+        assert at.channel.busy
+        await at.answer("It was not allowed.")
+        assert not at.channel.busy
+
+
+async def test_end_of_the_input_denies_what_is_asked() -> None:
+    """Nothing waits for somebody who has left."""
+    async with desk() as at:
+        at.lines.type("pay Ann")
+        await at.inbox.next()
+        await at.channel.send(asks(at))
+        at.lines.type(None)
+        assert (Text("/deny abcdefghijkmnp nobody can answer here"),) == (await at.inbox.next()).parts
+        await at.answer("It was not allowed.")
+        await at.ended.wait()

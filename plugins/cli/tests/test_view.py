@@ -171,7 +171,7 @@ def test_parts_that_are_no_text_are_named() -> None:
     screen = FakeScreen()
     image = Image("image/png", url="https://example.org/a.png", alt="a cat")
     TextView(screen).finish(answer("See:", image, File("a.pdf", "application/pdf", b"x"), Data({"a": 1})))
-    expected = "See:\n[image image/png: a cat https://example.org/a.png]\n[file a.pdf application/pdf]\n{'a': 1}\n"
+    expected = 'See:\n[image image/png: a cat https://example.org/a.png]\n[file a.pdf application/pdf]\n{"a": 1}\n'
     assert expected == screen.shown
 
 

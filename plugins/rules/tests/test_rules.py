@@ -186,6 +186,29 @@ async def test_broken_question_of_the_same_priority_denies() -> None:
     assert ["app:ask:ask"] == await decide(call(), rule("ask"), {**broken, "priority": -1})
 
 
+async def test_question_names_who_may_answer_it() -> None:
+    """People by their ids, and roles; nobody named is left to the core."""
+    (verdict,) = await make(rule("ask", approvers=["telegram:1", "role:admin", "telegram:1"])).review(call())
+    assert ("ask", ("telegram:1", "role:admin")) == (verdict.effect, verdict.approvers)
+    (verdict,) = await make(rule("ask")).review(call())
+    assert () == verdict.approvers
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"effect": "allow", "approvers": ["role:admin"]}, "approvers go with the effect ask at tool_call"),
+        ({"effect": "ask", "approvers": ["role:admin"], "actions": ["*"]}, "approvers go with the effect ask"),
+        ({"effect": "ask", "approvers": ["admin"]}, "or role:NAME, found 'admin'"),
+        ({"effect": "ask", "approvers": ["role:"]}, "or role:NAME, found 'role:'"),
+    ],
+)
+def test_approvers_that_could_not_approve_are_refused(raw: dict[str, Any], expected: str) -> None:
+    """Whoever wrote them would wait for somebody who cannot come."""
+    with pytest.raises(ConfigError, match=expected):
+        make({"name": "r", "actions": ["tool_call"], **raw})
+
+
 async def test_revision_sets_arguments() -> None:
     """Whatever the model sent; where they are so already, the rule is silent and others may speak."""
     revise = rule("revise", revise={"arguments": {"dry_run": True}})

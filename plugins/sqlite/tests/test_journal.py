@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
+from fairlead.events import ApprovalRequested
 from fairlead_sqlite._clerk import Request
 
 from .opened import OpenMemory, grouped, opened, said, started, texts
@@ -38,6 +39,19 @@ async def test_appends_that_wait_share_one_commit(tmp_path: Path) -> None:
                 nursery.start_soon(append)
         assert 100 == len(await memory.journal.sessions(limit=200))
     assert 1 == len(commits)
+
+
+async def test_session_is_found_by_its_approval(tmp_path: Path) -> None:
+    """Whoever decides has nothing but the id; an erased session's is gone."""
+    async with opened(tmp_path) as memory:
+        request = ApprovalRequested(turn="t", id="abc", call="c", tool="act", arguments={}, key="approval\nabc")
+        await memory.journal.append("s", 0, [started(), said(), request], pending=True)
+        assert ("s", None) == (
+            await memory.journal.find("approval\nabc"),
+            await memory.journal.find("approval\nabd"),
+        )
+        await memory.journal.erase("s")
+        assert None is await memory.journal.find("approval\nabc")
 
 
 async def test_refused_append_fails_alone(tmp_path: Path) -> None:

@@ -32,12 +32,13 @@ async def serve(
     """An app with one bot, which was loaded by its entry point."""
     observer = RecordingObserver()
     allow = FakePolicy(lambda review: fairlead.Verdict("allow", "all") if review.boundary == "tool_call" else None)
+    policies = [allow, *more.pop("policies", ())]
     with serving() as telegram:
         options = {"token": fairlead.Secret(TOKEN), "api_url": telegram.url, "poll_seconds": 5}
         table = PluginConfig("channels", "telegram", options=options, isolation="host")
         config = Config(plugins=(table,), data_dir=tmp_path)
         async with (
-            fairlead.open(config, providers=[model], policies=[allow], observers=[observer], **more) as app,
+            fairlead.open(config, providers=[model], policies=policies, observers=[observer], **more) as app,
             trio.open_nursery() as nursery,
         ):
             assert [("channels/telegram", "ready")] == [(report.plugin, report.status) for report in app.reports]
@@ -72,6 +73,23 @@ async def test_button_that_an_agent_shows_is_pressed_and_answered(tmp_path: Path
         telegram.press(shown)
         await seen.wait_for(ev.AnswerDelivered, 2)
     assert "yes, do it" == next(iter(reversed(model.requests[1].history))).text
+
+
+async def test_call_that_is_asked_about_is_approved_by_a_press(tmp_path: Path) -> None:
+    """The question with its buttons, the press, the call, the answer; a second press finds nothing."""
+    tool = CountingTool("pay", "paid", effect="once", parameters={"type": "object"})
+    model = ScriptedProvider([calls(("pay", {"to": "*Bob*"})), "it is paid"])
+    ask = FakePolicy(lambda _: fairlead.Verdict("ask", "careful"), ["tool_call"])
+    async with serve(tmp_path, model, tools=[tool], policies=[ask]) as (telegram, _, seen):
+        telegram.say("please")
+        await seen.wait_for(ev.AnswerDelivered)
+        (shown,) = telegram.written()
+        assert '"to": "*Bob*"' in shown["text"]
+        (query, _) = telegram.press(shown), telegram.press(shown, 0, 1)
+        await until(telegram, lambda far: "it is paid" in far.texts())
+        await until(telegram, lambda far: far.queries[query])
+        assert "pay is approved" in telegram.queries[query]["text"]
+    assert 1 == len(tool.calls)
 
 
 async def test_long_code_goes_on_in_the_next_message(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fairlead import Data, Principal, Text
+from fairlead import Data, Principal, Receipt, Text
 from fairlead.errors import JournalUnavailable
 
 from .far import ANN_HERE, GROUP_HERE, answer, running, until
@@ -153,3 +153,45 @@ async def test_data_of_another_form_are_no_buttons(tmp_path: Path) -> None:
         assert all('"buttons"' in text for text in telegram.texts())
         await channel.send(answer(Data({"buttons": [[{"text": "a" * 300}]]}), key="alone"))
         assert ("…", [["a" * 64]]) == (telegram.texts()[-1], labels(telegram))
+
+
+ASKED = Data({"approval": "abcdefghijkmnp", "decisions": ["allow", "deny"]})
+"""As the core asks for an approval."""
+
+
+async def test_approval_is_asked_with_two_buttons(tmp_path: Path) -> None:
+    """A press is what a person would type; the core's words come as Telegram's own notice, and the buttons go."""
+    async with running(tmp_path) as (channel, inbox, telegram):
+        await channel.send(answer("May it run?", ASKED))
+        assert [["Approve", "Deny"]] == labels(telegram)
+        inbox.fail_next(Receipt("accepted", notice="it is approved"))
+        query = telegram.press(telegram.written()[0])
+        assert "it is approved" == await told(telegram, query)
+        await until(telegram, lambda _: not labels(telegram))
+        await channel.send(answer("May it?", ASKED, key="second"))
+        telegram.press(telegram.written()[1], 0, 1)
+        got = await inbox.next()
+    assert (Text("/deny abcdefghijkmnp"),) == got.parts
+    assert ["May it run?", "May it?"] == telegram.texts()
+
+
+async def test_buttons_of_an_approval_stay_for_who_may_press_them(tmp_path: Path) -> None:
+    """In a group everybody may try, and the core says who may: the others are told, and nobody else sees it."""
+    async with running(tmp_path) as (channel, inbox, telegram):
+        telegram.say(NAME, chat=GROUP, author=BOB)
+        await channel.send(answer("May it run?", ASKED, to=GROUP_HERE, replying=await inbox.next()))
+        message = telegram.written()[0]
+        inbox.fail_next(Receipt("refused", notice="that is not yours to decide"))
+        assert "that is not yours to decide" == await told(telegram, telegram.press(message, person=BOB))
+        assert [["Approve", "Deny"]] == labels(telegram)
+        telegram.press(message, person=ANN)
+        got = await inbox.next()
+    assert ("telegram:4001", (Text("/approve abcdefghijkmnp"),)) == (got.author.id, got.parts)
+    assert ["May it run?"] == telegram.texts()
+
+
+async def test_news_about_an_approval_have_no_buttons(tmp_path: Path) -> None:
+    """It is over."""
+    async with running(tmp_path) as (channel, _, telegram):
+        await channel.send(answer("Nobody approved it.", Data({"approval": "abcdefghijkmnp", "decision": "expired"})))
+        assert (["Nobody approved it."], []) == (telegram.texts(), labels(telegram))

@@ -19,7 +19,7 @@ import trio
 import fairlead
 from fairlead import events as ev
 from fairlead.config import Config, PluginConfig
-from fairlead.testing import RecordingObserver, ScriptedProvider
+from fairlead.testing import CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
 
 from .far import SECRET, Sender, message, receiving
 
@@ -31,10 +31,11 @@ async def serving(
     model: ScriptedProvider, **options: Any
 ) -> AsyncIterator[tuple[Sender, fairlead.App, RecordingObserver]]:
     """An app that serves one webhook, which was loaded by its entry point."""
-    table = PluginConfig("channels", "webhook", options={"secret": fairlead.Secret(SECRET), "port": 0, **options})
     observer = RecordingObserver()
+    workers = {name: options.pop(name) for name in ("tools", "policies") if name in options}
+    table = PluginConfig("channels", "webhook", options={"secret": fairlead.Secret(SECRET), "port": 0, **options})
     async with (
-        fairlead.open(Config(plugins=(table,)), providers=[model], observers=[observer]) as app,
+        fairlead.open(Config(plugins=(table,)), providers=[model], observers=[observer], **workers) as app,
         httpx2.AsyncClient(trust_env=False, timeout=10) as client,
         trio.open_nursery() as nursery,
     ):
@@ -165,3 +166,21 @@ async def test_lines_of_the_readme_send_a_message(programs: None) -> None:
         shown = await trio.to_thread.run_sync(in_shell, lines, {"FAIRLEAD_WEBHOOK_SECRET": SECRET})
     assert '"status":"answered"' in shown
     assert '"text":"391"' in shown
+
+
+async def test_question_for_an_approval_is_the_first_answer_and_the_next_message_decides() -> None:
+    """Whoever waits is shown what is asked; the answer then goes to the URL, as for everybody who waits no more."""
+    tool = CountingTool("pay", "paid", effect="once", parameters={"type": "object"})
+    model = ScriptedProvider([calls(("pay", {"to": "Bob"})), "it is paid"])
+    asks = FakePolicy(lambda _: fairlead.Verdict("ask", "careful"), ["tool_call"])
+    async with (
+        receiving() as receiver,
+        serving(model, reply_url=receiver.url, tools=[tool], policies=[asks]) as (sender, _, seen),
+    ):
+        question = (await sender.post(message("Pay Bob", wait=30))).json()
+        assert "May pay run for webhook:ann" in question["text"]
+        name = question["text"].split("/approve ")[1].split("\n")[0]
+        decided = await sender.post(message(f"/approve {name}", id="m2", wait=30))
+        assert (202, f"pay is approved ({name}).") == (decided.status_code, decided.json()["notice"])
+        await seen.wait_for(ev.AnswerDelivered, 2)
+    assert (["it is paid"], 1) == (receiver.texts, len(tool.calls))

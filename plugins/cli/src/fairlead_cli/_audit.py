@@ -62,16 +62,20 @@ def audit(session: str, records: Sequence[Record]) -> Account:
     times = Counter(message for message, _ in ended)
     found.faults += [f"{session}: message {name} ended {times[name]} times" for name in times if times[name] > 1]
     found.faults += [f"{session}: message {name} ended, and was never accepted" for name in times.keys() - accepted]
-    found.faults += [f"{session}: {fault}" for fault in _calls(events)]
+    found.faults += [f"{session}: {fault}" for fault in (*_calls(events), *_approvals(events))]
     return found
 
 
-def _count_answers(account: Account, events: Iterable[Any]) -> None:
-    """Of each turn that has something to send, what became of it last; sent twice is a fault."""
+def _count_answers(account: Account, events: Sequence[Any]) -> None:
+    """Of each turn that has something to send, what became of it last; sent twice is a fault.
+
+    Questions for approvals are no answers: one that nobody may have seen is asked again.
+    """
+    asked = {event.id for event in events if isinstance(event, ev.ApprovalRequested)}
     owed = {event.turn for event in events if isinstance(event, ev.TurnEnded) and event.address and _says(event)}
     deliveries: dict[str, list[str]] = {}
     for event in events:
-        if isinstance(event, ev.AnswerDelivered):
+        if isinstance(event, ev.AnswerDelivered) and event.turn.partition(".")[0] not in asked:
             deliveries.setdefault(event.turn, []).append(event.status)
     for turn, statuses in deliveries.items():
         account.sent += "sent" in statuses
@@ -84,6 +88,21 @@ def _count_answers(account: Account, events: Iterable[Any]) -> None:
 
 def _says(event: ev.TurnEnded) -> bool:
     return event.outcome == "answered" or event.answer is not None
+
+
+def _approvals(events: Iterable[Any]) -> Iterable[str]:
+    """Starts of calls without a grant of their own; the first decision about an approval counts."""
+    granted: dict[str, bool] = {}
+    used: set[str] = set()
+    for event in events:
+        if isinstance(event, ev.ApprovalDecided):
+            granted.setdefault(event.id, event.granted)
+        elif isinstance(event, ev.ApprovalUsed):
+            if not granted.get(event.id):
+                yield f"approval {event.id} was used, and nobody had given it"
+            if event.id in used:
+                yield f"approval {event.id} was used twice"
+            used.add(event.id)
 
 
 def _calls(events: Iterable[Any]) -> Iterable[str]:

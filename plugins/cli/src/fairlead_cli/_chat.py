@@ -84,8 +84,10 @@ def command(
     config = _chosen(config, model, agent or place.agent)
     screen = Screen()
     view: View = JsonView(screen) if as_json else TextView(screen, quiet=quiet, spaced=message is None)
-    # A line editor writes to standard output, where JSON must stand alone.
-    lines = (lambda: open_lines(screen.prompt, edited=not as_json)) if message is None else None
+    # A line editor writes to standard output, where JSON must stand alone; and it cannot be told to stop reading, which
+    # an approval that is decided elsewhere asks for.
+    answers = message is None or (bool(text) and sys.stdin is not None and sys.stdin.isatty())
+    lines = (lambda: open_lines(screen.prompt, edited=message is None and not as_json)) if answers else None
     terminal = TerminalChannel(lines, view, message=message, conversation=place.conversation)
     if message is None and not quiet:
         view.note(f"Conversation {place.conversation}. Ctrl-C cancels an answer, Ctrl-D leaves.")

@@ -100,10 +100,14 @@ def _arguments(tool: str, text: str) -> dict[str, Any]:
 def _words(verdict: Verdict) -> str:
     text = f"rule {verdict.rule!r} of layer {verdict.layer!r}"
     text += f" in policy {verdict.policy!r}" if verdict.policy else ""
+    if verdict.effect == "ask":
+        text += f", which waits for an approval by {' or '.join(verdict.approvers) or 'the person whose turn it is'}"
     return escape(f"{text}: {verdict.reason}" if verdict.reason else text)
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
     fields = ("effect", "rule", "layer", "policy", "reason")
     plain: dict[str, Any] = {name: getattr(verdict, name) for name in fields}
+    if verdict.approvers:
+        plain["approvers"] = list(verdict.approvers)
     return plain if verdict.revised is None else {**plain, "revised": unstructure(verdict.revised)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from fairlead import Address, Capabilities, Channel, Delivery, Inbound, Principal, Text
+from fairlead import Address, Capabilities, Channel, Data, Delivery, Inbound, Principal, Text
 from fairlead.errors import FairleadError
 from fairlead_cli._lines import CLEARED
 
@@ -52,7 +52,7 @@ class TerminalChannel(Channel):
     ) -> None:
         """With a *message* it says only that, and is done when it is answered; no line is then read."""
         self.name = "terminal"
-        self.capabilities = Capabilities(streaming=True)
+        self.capabilities = Capabilities(streaming=True, media=frozenset({"application/json"}))
         self.failed: FairleadError | None = None
         """Why the last message could not be handed in."""
         self.outcome = ""
@@ -73,6 +73,12 @@ class TerminalChannel(Channel):
         """Ctrl-C was pressed for the message that waits for its answer."""
         self._answered = trio.Event()
         self._answered.set()
+        self._asked: set[str] = set()
+        """Approvals that the turn waits for: whoever sits here may decide, and is given the prompt for it."""
+        self._news = trio.Event()
+        """The turn has an answer or a question."""
+        self._gone = False
+        """No line will come any more."""
 
     @property
     def once(self) -> bool:
@@ -97,16 +103,45 @@ class TerminalChannel(Channel):
         inbox.ready(f"terminal of {self._author.name}")
         if self._message is not None:
             await self._say(inbox, self._message)
+            while self.busy and (line := await self._read()) is not None:  # asked for an approval
+                if line != CLEARED:
+                    await self._say(inbox, line)
+                elif self.busy:  # else the answer is there
+                    await self._give_up()
+            await self._leave()
             return
         leaving = False
         while (line := await self._read()) is not None:
-            if line == CLEARED:
+            if line == CLEARED and self.busy:
+                await self._give_up()
+            elif line == CLEARED:
                 if leaving:
                     return
                 self._view.note("(Ctrl-C again, or Ctrl-D, leaves)")
             elif line.strip():
                 await self._say(inbox, line)
             leaving = line == CLEARED
+        await self._leave()
+
+    async def _give_up(self) -> None:
+        """Cancel the turn that waits for an approval, and wait for its end."""
+        self._asked.clear()
+        await self.interrupt()
+        await self._wait()
+
+    async def _leave(self) -> None:
+        """Nothing will be typed any more."""
+        self._gone = True
+        for approval in tuple(self._asked):
+            await self._deny(approval)
+        self._asked.clear()
+        await self._wait()
+
+    async def _deny(self, approval: str) -> None:
+        words = Text(f"/deny {approval} nobody can answer here")
+        if self._inbox is not None:
+            with suppress(FairleadError):  # then its time is all that ends it
+                await self._inbox.accept(Inbound(self.address, self._author, (words,), secrets.token_hex(8)))
 
     async def _read(self) -> str | None:
         if self._lines is None:
@@ -117,7 +152,8 @@ class TerminalChannel(Channel):
         return CLEARED
 
     async def _say(self, inbox: Inbox, text: str) -> None:
-        """Hand a message in and wait until it is answered, refused or cancelled."""
+        """Hand a message in and wait until it is answered, refused or cancelled, or a question has to be answered."""
+        waited = self.busy
         self._answered, self.outcome, self.failed = trio.Event(), "", None
         self.interrupted = False
         try:
@@ -128,18 +164,40 @@ class TerminalChannel(Channel):
             self.failed = error
             if not self.once:  # else it is the command's own error
                 self._view.note(error.problem, level="error")
-            self._answered.set()
+            if not waited:
+                self._answered.set()
             return
         if receipt.status == "refused":
             self.outcome = "refused"
             self._view.note(receipt.notice or "The message was refused.", level="error")
+        elif not receipt.message and receipt.notice:
+            self._view.note(receipt.notice)
+            self._asked -= set(text.lower().split())
+        if not (waited or receipt.message):  # it was no message, and no turn runs that could answer
             self._answered.set()
-        elif not self._answered.is_set():
+        await self._wait()
+
+    async def _wait(self) -> None:
+        if not self._answered.is_set() and not self._asked:
             self._view.wait()
         try:
-            await self._answered.wait()
+            while not (self._answered.is_set() or self._asked):
+                self._news = trio.Event()
+                await self._news.wait()
         finally:
             self._view.rest()
+
+    async def _ask(self, outbound: Outbound, approval: str, *, is_open: bool) -> Delivery:
+        """Show a question, or that nobody has answered it. Where nobody can, say so for whoever began the turn."""
+        self._view.ask(outbound)
+        if not is_open:
+            self._asked.discard(approval)
+        elif self._lines is None or self._gone:
+            await self._deny(approval)
+        else:
+            self._asked.add(approval)
+            self._news.set()
+        return Delivery("sent", external_id=outbound.id)
 
     @property
     def busy(self) -> bool:
@@ -159,7 +217,14 @@ class TerminalChannel(Channel):
     def unanswered(self, outcome: str) -> None:
         """The turn ended, and nothing will be sent for it."""
         self.outcome = outcome
+        self._end()
+
+    def _end(self) -> None:
+        self._asked.clear()
         self._answered.set()
+        self._news.set()
+        if self.once and self._reading is not None:
+            self._reading.cancel()
 
     async def preview(self, draft: Draft) -> None:
         if draft.address.conversation == self.conversation:
@@ -173,6 +238,9 @@ class TerminalChannel(Channel):
             self._view.note(f"An answer in the conversation {outbound.address.conversation}:")
             self._view.finish(outbound)
             return Delivery("sent", external_id=outbound.id)
+        values = [part.value for part in outbound.parts if isinstance(part, Data)] if outbound.kind == "notice" else []
+        if values:
+            return await self._ask(outbound, values[0]["approval"], is_open="decisions" in values[0])
         try:
             await self.before_answer()
             self._view.finish(outbound)
@@ -181,5 +249,5 @@ class TerminalChannel(Channel):
             self.outcome = "closed"
             return Delivery("failed", reason="whoever read the output has gone away")
         finally:
-            self._answered.set()
+            self._end()
         return Delivery("sent", external_id=outbound.id)

@@ -73,6 +73,13 @@ def _rare(event: Event) -> Iterable[tuple[str, str]]:
             yield f"· corrected: {one_line(event.message.text, _RESULT_CHARS)}", "yellow"
         case ev.TurnSteered():
             yield f"· {len(event.messages)} of them joined the turn", "dim"
+        case ev.ApprovalRequested():
+            whom = " or ".join(event.approvers) or event.principal or "the operator"
+            yield f"· approval {escape(event.id)} of {escape(event.tool)} is asked of {escape(whom)}", "yellow"
+        case ev.ApprovalDecided():
+            end = f"{'approved' if event.granted else 'denied'} by {event.by or 'nobody'}"
+            why = f": {event.reason}" if event.reason else ""
+            yield f"· approval {escape(event.id)} is {one_line(end + why, _RESULT_CHARS)}", "yellow"
         case ev.RolledBack():
             yield f"rolled back to version {event.to_version}", "yellow"
         case ev.TurnEnded():

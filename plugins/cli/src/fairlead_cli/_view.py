@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ class View(ABC):
     @abstractmethod
     def finish(self, outbound: Outbound) -> None:
         """The whole answer, or the notice that stands for one."""
+
+    @abstractmethod
+    def ask(self, outbound: Outbound) -> None:
+        """A call waits for an approval."""
 
     @abstractmethod
     def note(self, text: str, *, level: str = "info") -> None:
@@ -134,6 +139,11 @@ class TextView(View):
         self._draft = self._text = self._begun = self._failure = ""
         self._tools.clear()
 
+    def ask(self, outbound: Outbound) -> None:
+        self._screen.end_answer()
+        for line in "\n".join(part.text for part in outbound.parts if isinstance(part, Text)).split("\n"):
+            self._screen.note(escape(line), "yellow")
+
     def _notice(self, text: str) -> str:
         """The notice; where it repeats why a model did not answer, what to type instead of that."""
         head, repeated, rest = text.partition(f": {self._failure.rstrip('. ')}")
@@ -187,6 +197,11 @@ class JsonView(View):
         self._text = ""
         self._tools.clear()
 
+    def ask(self, outbound: Outbound) -> None:
+        fields = next(part.value for part in outbound.parts if isinstance(part, Data))
+        text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
+        self._say("approval", session=outbound.session, text=text, **fields)
+
     def note(self, text: str, *, level: str = "info") -> None:
         self._say("note", level=level, text=text)
 
@@ -209,6 +224,6 @@ def show_part(part: object) -> str:
         case File(name=name, media_type=kind, url=url):
             return f"[file {name} {kind}{' ' + url if url else ''}]"
         case Data(value=value):
-            return str(value)
+            return json.dumps(value, ensure_ascii=False)
         case _:
             return f"[{type(part).__name__}]"

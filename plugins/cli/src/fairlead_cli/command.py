@@ -30,6 +30,7 @@ COMMANDS = {
     "check": ("_check", "Find the quality tier of a plugin."),
     "sandbox": ("_sandbox", "The sandboxes: their image, containers, and the proof."),
     "sessions": ("_sessions", "List, show, fork, roll back, export and erase sessions."),
+    "approvals": ("_approvals", "Calls that wait for an approval: list, show, allow, deny."),
     "policy": ("_policy", "Why a tool call is allowed or denied."),
     "models": ("_models", "The models that the providers offer."),
     "schema": ("_schema", "The published JSON Schemas."),

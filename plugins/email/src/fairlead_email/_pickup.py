@@ -186,9 +186,9 @@ class Pickup:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _give_notice(self, receipt: Receipt, address: Address, external_id: str, author: Principal) -> None:
-        """Tell a sender why he is refused: only one who is proven, since others get mail that they did not cause."""
+        """Tell a sender what the core says: only one who is proven, since others get mail that they did not cause."""
         now = trio.current_time()
-        if receipt.status != "refused" or not receipt.notice or "authenticated" not in author.roles:
+        if not receipt.notice or "authenticated" not in author.roles:
             return
         if now - self._noticed.get(author.id, -NOTICE_SECONDS) < NOTICE_SECONDS:
             return

@@ -152,7 +152,7 @@ class IrcChannel(Channel):
             except SchemaError:
                 return ""
             else:
-                return receipt.notice if receipt.status == "refused" else ""
+                return receipt.notice
         return ""
 
     # -- out

@@ -264,7 +264,7 @@ class Sync:
                 log.warning("%s: %s of %s was not taken: %s", name, event_id, sender, error.problem)
                 await self.writer.notice(where, event_id, sender, f"This message was not taken: {error.problem}")
                 return False
-            if receipt.status == "refused" and receipt.notice:
+            if receipt.notice:
                 await self.writer.notice(where, event_id, sender, receipt.notice)
             return True
 

@@ -49,7 +49,9 @@ def _parse_rule(raw: Mapping[str, Any], policy: str) -> Rule:
         resources=_parse_resources(raw.get("resources", ("*",)), actions),
         scope=scope,
         tests=tuple(tests),
-        verdict=Verdict(effect, raw["name"], layer, raw.get("reason", ""), policy=policy),
+        verdict=Verdict(
+            effect, raw["name"], layer, raw.get("reason", ""), policy=policy, approvers=_parse_approvers(raw, actions)
+        ),
         broken=Verdict("deny", raw["name"], layer, broken, policy=policy),
         revision=_parse_revision(raw, actions),
     )
@@ -87,6 +89,16 @@ def _parse_resources(raw: Sequence[str], actions: frozenset[str]) -> tuple[str, 
         if actions & TOOLS and not pattern.isascii():
             raise ValueError(f"names of tools have ASCII letters only, found {pattern!r}")
     return tuple(dict.fromkeys(raw))
+
+
+def _parse_approvers(raw: Mapping[str, Any], actions: frozenset[str]) -> tuple[str, ...]:
+    approvers = tuple(dict.fromkeys(raw.get("approvers", ())))
+    if approvers and (raw["effect"] != "ask" or actions != {"tool_call"}):
+        raise ValueError("approvers go with the effect ask at tool_call: only calls of tools wait for an approval")
+    for each in approvers:
+        if each == "role:" or ":" not in each:
+            raise ValueError(f"an approver is a principal's id, such as telegram:123, or role:NAME, found {each!r}")
+    return approvers
 
 
 def _parse_revision(raw: Mapping[str, Any], actions: frozenset[str]) -> Revision | None:

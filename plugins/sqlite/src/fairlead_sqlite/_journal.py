@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import trio
 
-from fairlead.events import Event, MessageAccepted, Record, SessionStarted
+from fairlead.events import ApprovalRequested, Event, MessageAccepted, Record, SessionStarted
 from fairlead.memory import Journal, SessionInfo
 from fairlead.wire import decode_event, encode_event
 from fairlead_sqlite._clerk import Clerk
@@ -150,7 +150,7 @@ def _encoded(events: Sequence[Event], keys: dict[bytes, str], hashes: list[bytes
     lines: list[bytes] = []
     size = 0
     for event in events:
-        if isinstance(event, MessageAccepted) and event.key:
+        if isinstance(event, MessageAccepted | ApprovalRequested) and event.key:
             hashes.append(key_hash(event.key))
             keys[hashes[-1]] = event.key
         line = encode_event(event)

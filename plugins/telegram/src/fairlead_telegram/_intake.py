@@ -23,6 +23,7 @@ __all__ = ["Intake"]
 NOTICE_SECONDS = 60.0
 """A person who is refused is told so once in this time."""
 DOWNLOAD_TRIES = 3
+MOST_POPUP_CHARS = 200
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,10 @@ class Intake:
         if parts:
             await self._hand_in(first, parts)
 
-    async def _hand_in(self, said: Said, parts: Sequence[Part], external_id: str = "") -> None:
+    async def _hand_in(
+        self, said: Said, parts: Sequence[Part], external_id: str = "", *, shown: bool = True
+    ) -> Receipt:
+        """`shown`: what the core says of it is written into the chat."""
         key = external_id or said.external_id
         inbound = Inbound(self.people.address(said, self.bot), said.author, tuple(parts), key, said.reply_to)
         # Before: the answer may be faster than the receipt.
@@ -103,17 +107,18 @@ class Intake:
             # Coming again would not mend it.
             log.warning("message %s was not taken: %s", key, error.problem)
             receipt = Receipt("refused", notice="This message could not be taken.")
-        if receipt.status == "refused" and receipt.notice:
-            await self._tell(said, receipt.notice)
-        if receipt.status == "accepted" and self.options.streaming:
+        if receipt.notice and shown:
+            await self._tell(said, receipt.notice, known=receipt.status == "accepted")
+        if receipt.status == "accepted" and receipt.message and self.options.streaming:
             thread = int(said.thread) if said.thread else None
             action = {"chat_id": said.chat, "action": "typing", "message_thread_id": thread}
             await self._try("sendChatAction", action)
+        return receipt
 
-    async def _tell(self, said: Said, notice: str) -> None:
+    async def _tell(self, said: Said, notice: str, *, known: bool = False) -> None:
         now, who = trio.current_time(), f"{said.chat} {said.author.id}"
         self._told = {each: at for each, at in self._told.items() if now - at < NOTICE_SECONDS}
-        if who in self._told:
+        if who in self._told and not known:
             return
         self._told[who] = now
         words: dict[str, Any] = {"chat_id": said.chat, "text": notice[:2000]}
@@ -133,12 +138,16 @@ class Intake:
         value, problem = self._keyboards.pressed(press.data, said.chat, person)
         if not problem:
             # What a group's message says decides nothing here: the button was for this person.
-            pressed = evolve(said, reply_to=said.external_id)
-            await self._hand_in(pressed, [Text(value)], f"{said.external_id}:press:{press.id}")
-            await self._keyboards.close(press.data)
-            message = int(said.external_id.split(":")[1])
-            await self._try("editMessageReplyMarkup", {"chat_id": said.chat, "message_id": message})
-        await self._try("answerCallbackQuery", {"callback_query_id": press.id, "text": problem or None})
+            pressed, shared = evolve(said, reply_to=said.external_id), self._keyboards.is_shared(press.data)
+            key = f"{said.external_id}:press:{press.id}"
+            receipt = await self._hand_in(pressed, [Text(value)], key, shown=not shared)
+            problem = receipt.notice if shared else ""
+            if receipt.status == "accepted" or not shared:  # who may not decide leaves the buttons to who may
+                await self._keyboards.close(press.data)
+                message = int(said.external_id.split(":")[1])
+                await self._try("editMessageReplyMarkup", {"chat_id": said.chat, "message_id": message})
+        text = problem[:MOST_POPUP_CHARS] or None
+        await self._try("answerCallbackQuery", {"callback_query_id": press.id, "text": text})
 
     async def _try(self, method: str, params: dict[str, Any]) -> None:
         """A call for comfort: the message is kept, whatever becomes of it."""

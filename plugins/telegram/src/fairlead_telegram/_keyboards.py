@@ -16,10 +16,12 @@ from fairlead import Data
 from fairlead.types import Part
 from fairlead_telegram._state import State
 
-__all__ = ["Button", "Keyboards", "buttons_of"]
+__all__ = ["ANYBODY", "Button", "Keyboards", "approval_of", "buttons_of"]
 
 Button = tuple[str, str]
 """What is shown, and what the person who presses it says."""
+ANYBODY = 0
+"""Stands for the person where everybody in the chat may press: somebody else decides whether that counts."""
 TABLE = "keyboards"
 MOST_ROWS, MOST_IN_ROW, MOST_CHARS = 25, 8, 64
 
@@ -35,6 +37,15 @@ def buttons_of(part: Part) -> list[list[Button]]:
             return []
         rows.append([(each["text"], each.get("value", each["text"])) for each in row[:MOST_IN_ROW]])
     return rows
+
+
+def approval_of(part: Part) -> list[list[Button]] | None:
+    """The two buttons of a question for an approval; none for news about one; None: it is about no approval."""
+    value = part.value if isinstance(part, Data) else None
+    if not isinstance(value, Mapping) or not isinstance(value.get("approval"), str):
+        return None
+    name = value["approval"]
+    return [[("Approve", f"/approve {name}"), ("Deny", f"/deny {name}")]] if "decisions" in value else []
 
 
 def _is_button(value: Any) -> bool:
@@ -53,7 +64,10 @@ class Keyboards:
     _state: State
 
     async def show(self, rows: Sequence[Sequence[Button]], chat: int, person: int) -> dict[str, Any]:
-        """The `reply_markup` of a message that only `person` may answer by a press. It survives a restart."""
+        """The `reply_markup` of a message that `person` alone, or `ANYBODY`, may answer by a press.
+
+        It survives a restart.
+        """
         key = secrets.token_urlsafe(12)
         values = [value for row in rows for _, value in row]
         await self._state.put(TABLE, key, {"chat": chat, "person": person, "values": values})
@@ -71,12 +85,17 @@ class Keyboards:
         found = self._state.get(TABLE, key)
         if not isinstance(found, dict) or found.get("chat") != chat:
             return "", "These buttons are no longer in use."
-        if found.get("person") != person:
+        if found.get("person") not in (person, ANYBODY):
             return "", "These buttons are for somebody else."
         values = found.get("values", [])
         if not (number.isascii() and number.isdigit() and len(number) < MOST_CHARS and int(number) < len(values)):
             return "", "These buttons are no longer in use."
         return values[int(number)], ""
+
+    def is_shared(self, data: str) -> bool:
+        """Everybody in the chat may press."""
+        found = self._state.get(TABLE, data.partition(":")[0])
+        return isinstance(found, dict) and found.get("person") == ANYBODY
 
     async def close(self, data: str) -> None:
         """One press is all that a keyboard takes."""

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from fairlead import Audio, Data, File, Image, Text
 from fairlead.types import Part
 from fairlead_telegram._api import Upload
-from fairlead_telegram._keyboards import Button, buttons_of
+from fairlead_telegram._keyboards import Button, approval_of, buttons_of
 from fairlead_telegram._markup import Piece, pieces_of
 
 __all__ = ["Letter", "Media", "compose"]
@@ -50,6 +50,8 @@ class Letter:
     pieces: Sequence[Piece] = ()
     media: Sequence[Media] = ()
     buttons: Sequence[Sequence[Button]] = field(factory=tuple)
+    shared: bool = False
+    """They ask for an approval, so the core says who may press them."""
 
 
 def compose(parts: Sequence[Part], *, markdown: bool) -> Letter:
@@ -57,9 +59,12 @@ def compose(parts: Sequence[Part], *, markdown: bool) -> Letter:
     texts: list[str] = []
     media: list[Media] = []
     buttons: list[list[Button]] = []
+    shared = False
     for part in parts:
         if isinstance(part, Text):
             texts.append(part.text)
+        elif (asked := approval_of(part)) is not None:
+            buttons, shared = [*buttons, *asked], True
         elif isinstance(part, Data):
             found = buttons_of(part)
             buttons += found
@@ -69,7 +74,7 @@ def compose(parts: Sequence[Part], *, markdown: bool) -> Letter:
             media.append(_media(part))
     if buttons and not texts and not media:
         texts.append("…")  # buttons need something to stand below
-    return Letter(pieces_of("\n".join(texts), markdown=markdown), media, buttons)
+    return Letter(pieces_of("\n".join(texts), markdown=markdown), media, buttons, shared)
 
 
 def as_choices(letter: Letter, *, markdown: bool) -> Letter:

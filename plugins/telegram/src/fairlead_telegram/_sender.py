@@ -14,7 +14,7 @@ from attrs import define, field
 
 from fairlead import Delivery, Draft, Outbound
 from fairlead_telegram._api import Api, ApiError, Refused, Unreached, Unsure
-from fairlead_telegram._keyboards import Keyboards
+from fairlead_telegram._keyboards import ANYBODY, Keyboards
 from fairlead_telegram._letter import Letter, Media, as_choices, compose
 from fairlead_telegram._markup import Piece, pieces_of
 from fairlead_telegram._options import Options
@@ -116,7 +116,7 @@ class Sender:
         letter = compose(outbound.parts, markdown=self._markdown)
         if not letter.buttons:
             return letter, None
-        person = self.people.writer(place, outbound.in_reply_to)
+        person = ANYBODY if letter.shared else self.people.writer(place, outbound.in_reply_to)
         if person is None:  # nobody knows for whom they would be, so they are for nobody
             return as_choices(letter, markdown=self._markdown), None
         return letter, await self._keyboards.show(letter.buttons, place.chat, person)

@@ -93,7 +93,7 @@ class Desk:
         kept = False
         try:
             receipt = await self.inbox.accept(inbound)
-            kept = receipt.status == "accepted"
+            kept = receipt.status == "accepted" and bool(receipt.message)  # else it has decided, and gets no answer
         finally:
             if not kept:
                 self.leave(waiter, taken=False)

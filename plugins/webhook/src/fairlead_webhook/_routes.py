@@ -182,7 +182,8 @@ def _answer_at_once(receipt: Receipt) -> Response:
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:
-    return {"status": receipt.status, "session": receipt.session, "message": receipt.message}
+    told = {"status": receipt.status, "session": receipt.session, "message": receipt.message}
+    return {**told, "notice": receipt.notice} if receipt.notice else told
 
 
 async def _nothing() -> None:

@@ -53,6 +53,9 @@ class PromisedTool(Tool):
         except FairleadError as error:
             return [Finding(f"tools/{self.name}", ok=False, detail=error.problem, next_step=error.next_step)]
 
+    async def identity(self) -> str:
+        return await (await self._worker()).identity()
+
     async def evidence(self) -> Mapping[str, Any]:
         return await (await self._worker()).evidence()
 

@@ -67,6 +67,11 @@ class SandboxedTool(Tool):
             return [Finding(f"tools/{self.name}", ok=False, detail=error.problem, next_step=error.next_step)]
         return [Finding(f"tools/{self.name}", ok=True, detail=f"runs at level {self.level!r}, in sandboxes of its own")]
 
+    async def identity(self) -> str:
+        """Of its code by their digest, and of the image by its id."""
+        await self._containers.ready()
+        return f"{self._plan.environment.digest} in {self._containers.image.id} {self._plan.runtime}".strip()
+
     async def evidence(self) -> Mapping[str, Any]:
         """Of a sandbox that is made for this question alone. Raises what making one raises."""
         await self._containers.ready()

@@ -120,6 +120,7 @@ class Yard:
         made = [GuestTool(guests, worker, each, "process") for worker, each in enumerate(specs)]
         for worker, tool in enumerate(made):
             tool.name = _name(assignment.table.name, worker)
+            tool.distribution = environment.digest
         return made
 
     async def _tools(
