@@ -94,9 +94,6 @@ class Answering(Running):
         return joined, revised
 
     def _join(self, joined: list[ev.MessageAccepted], revised: tuple[Message, ...]) -> None:
-        turn = self._session.state.turn
-        if turn is None or turn.id != self.id:  # read again meanwhile, and its beginning was not journalled
-            raise VersionConflict(f"turn {self.id!r} is open no more", session=self._session.state.id)
         names = tuple([each.message.id for each in joined])
         self._session.note(ev.TurnSteered(turn=self.id, messages=names, revised=revised, at=self._now()))
         self._answers((*self.messages, *names))
