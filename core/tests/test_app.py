@@ -25,8 +25,8 @@ from fairlead import (
     errors,
     events,
 )
+from fairlead._fold import fold
 from fairlead._journal import VolatileMemory
-from fairlead._session import fold
 from fairlead.config import Agent, Config, ModelRef, PluginConfig
 from fairlead.testing import CountingTool, Deltas, FakePolicy, RecordingObserver, ScriptedProvider, calls
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fairlead
 from fairlead import Capabilities, Outbound, events
-from fairlead._session import fold
+from fairlead._fold import fold
 from fairlead.errors import ApprovalRefused, JournalUnavailable
 from fairlead.testing import CapturingChannel, run_virtually
 

@@ -9,8 +9,8 @@ import trio
 
 import fairlead
 from fairlead import Message, ModelAnswer, ModelInfo, Policy, Review, Text, ToolResult, Usage, Verdict, errors, events
+from fairlead._fold import fold
 from fairlead._journal import VolatileMemory
-from fairlead._session import fold
 from fairlead.config import Compaction, Config
 from fairlead.testing import RecordingObserver, ScriptedProvider, calls
 

@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fairlead import Message, ModelInfo, ModelRequest, Text, ToolCall, ToolResult, Usage, errors, events, wire
 from fairlead._compaction import Compactor
 from fairlead._config import Compaction, ModelRef
+from fairlead._fold import SessionState, apply, fold
 from fairlead._health_log import HealthLog
 from fairlead._journal import VolatileJournal
 from fairlead._message import Origin
 from fairlead._models import Answered, Link, ModelResolver
-from fairlead._session import SessionState, apply, fold
 from fairlead.testing import ScriptedProvider
 
 WORDS = st.sampled_from(

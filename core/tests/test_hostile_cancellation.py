@@ -9,7 +9,7 @@ import trio
 
 import fairlead
 from fairlead import events
-from fairlead._session import fold
+from fairlead._fold import fold
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, ScriptedProvider, calls
 
 from .served import serving

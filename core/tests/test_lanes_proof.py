@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 import fairlead
 from fairlead import Message, Verdict, events
+from fairlead._fold import fold
 from fairlead._journal import VolatileJournal
-from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, LaneLimits, Limits
 from fairlead.errors import JournalUnavailable, Overloaded, TurnError
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, ScriptedProvider, calls

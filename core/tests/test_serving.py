@@ -11,8 +11,8 @@ from attrs import frozen
 
 import fairlead
 from fairlead import Capabilities, Delivery, Observer, Principal, Text, errors, events, wire
+from fairlead._fold import fold
 from fairlead._observers import Observers
-from fairlead._session import fold
 from fairlead.config import Agent, Binding, Config, Limits
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, RecordingObserver, ScriptedProvider, calls
 

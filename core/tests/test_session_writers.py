@@ -12,8 +12,9 @@ import trio
 import trio.testing
 
 from fairlead import Message, Text, events
+from fairlead._fold import fold
 from fairlead._journal import VolatileJournal
-from fairlead._session import Session, Sessions, fold
+from fairlead._session import Session, Sessions
 from fairlead.errors import DuplicateKey, JournalUnavailable, VersionConflict
 
 

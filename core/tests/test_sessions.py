@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import fairlead
 from fairlead import Address, Delivery, Message, Principal, Text, ToolCall, ToolResult, Usage, errors, events
+from fairlead._fold import History, SessionState, apply, fold
 from fairlead._journal import VolatileJournal
 from fairlead._schemas import check
-from fairlead._session import History, Session, Sessions, SessionState, apply, fold
+from fairlead._session import Session, Sessions
 from fairlead.config import Config, Limits
 from fairlead.testing import CapturingChannel, CountingTool, ScriptedProvider, calls
 

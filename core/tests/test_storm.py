@@ -16,8 +16,8 @@ import trio
 
 import fairlead
 from fairlead import Capabilities, events
+from fairlead._fold import fold
 from fairlead._journal import VolatileJournal
-from fairlead._session import fold
 from fairlead.errors import JournalUnavailable
 from fairlead.testing import CapturingChannel, CountingTool, ScriptedProvider, calls
 

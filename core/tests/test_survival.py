@@ -9,7 +9,7 @@ import trio
 
 import fairlead
 from fairlead import Capabilities, events
-from fairlead._session import fold
+from fairlead._fold import fold
 from fairlead.testing import CapturingChannel, CountingTool, ScriptedProvider, calls
 
 from .served import Surviving, of_kind, serving, settled, settled_in_time

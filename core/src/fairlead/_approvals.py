@@ -14,10 +14,10 @@ from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._approval_text import digest_of, key_of, new_approval_id, question_of
+from fairlead._fold import EXPIRED, fold
 from fairlead._leaf import leaf, own_fault
 from fairlead._message import sound
 from fairlead._policy import refusal_of
-from fairlead._session import EXPIRED, fold
 from fairlead._work import Receipt
 from fairlead.errors import ApprovalRefused, VersionConflict
 
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from fairlead._approval_text import Choice
     from fairlead._contracts import Journal
+    from fairlead._fold import OpenTurn
     from fairlead._lanes import Lanes
     from fairlead._message import Principal, ToolCall
     from fairlead._outbox import Outbox
     from fairlead._policy import Decision, PolicyEngine
-    from fairlead._session import OpenTurn, Session, Sessions
+    from fairlead._session import Session, Sessions
     from fairlead._tools import ToolEntry
     from fairlead._work import Review
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from fairlead._config import Compaction
+    from fairlead._fold import SessionState
     from fairlead._models import Answered, Link, ModelResolver
-    from fairlead._session import SessionState
 
     Ask = Callable[[Sequence[Link], ModelRequest], Awaitable[Answered]]
     Item = Message | ToolResult

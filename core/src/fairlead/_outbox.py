@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fairlead._contracts import Channel
+    from fairlead._fold import Unsent
     from fairlead._message import Address, Audio, File, Image, Part, Principal
     from fairlead._observers import Observers
-    from fairlead._session import Session, Unsent
+    from fairlead._session import Session
     from fairlead._work import Capabilities
 
 __all__ = ["DraftBoard", "Outbox", "fitted", "split_text"]

@@ -12,12 +12,13 @@ from attrs import evolve
 
 from fairlead import _events as ev
 from fairlead._codec import decode_event, unstructure
+from fairlead._fold import fold
 from fairlead._gate import Gate
 from fairlead._leaf import said
 from fairlead._message import Message, ToolResult, new_id
 from fairlead._router import Router
 from fairlead._schemas import check
-from fairlead._session import RESERVED, fold
+from fairlead._session import RESERVED
 from fairlead._tools import result_of
 from fairlead._work import ModelRequest, Review
 from fairlead.errors import JournalError, SchemaError, SessionNotFound
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from fairlead._contracts import Journal, SessionInfo
+    from fairlead._fold import SessionState
     from fairlead._isolation import Isolator
     from fairlead._lanes import Lanes
     from fairlead._models import Answered, Link
-    from fairlead._session import Session, Sessions, SessionState
+    from fairlead._session import Session, Sessions
     from fairlead._turn import Engine
 
 __all__ = ["SessionStore"]

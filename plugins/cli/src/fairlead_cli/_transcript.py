@@ -73,13 +73,8 @@ def _rare(event: Event) -> Iterable[tuple[str, str]]:
             yield f"· corrected: {one_line(event.message.text, _RESULT_CHARS)}", "yellow"
         case ev.TurnSteered():
             yield f"· {len(event.messages)} of them joined the turn", "dim"
-        case ev.ApprovalRequested():
-            whom = " or ".join(event.approvers) or event.principal or "the operator"
-            yield f"· approval {escape(event.id)} of {escape(event.tool)} is asked of {escape(whom)}", "yellow"
-        case ev.ApprovalDecided():
-            end = f"{'approved' if event.granted else 'denied'} by {event.by or 'nobody'}"
-            why = f": {event.reason}" if event.reason else ""
-            yield f"· approval {escape(event.id)} is {one_line(end + why, _RESULT_CHARS)}", "yellow"
+        case ev.ApprovalRequested() | ev.ApprovalDecided():
+            yield _approval(event), "yellow"
         case ev.RolledBack():
             yield f"rolled back to version {event.to_version}", "yellow"
         case ev.TurnEnded():
@@ -90,6 +85,15 @@ def _rare(event: Event) -> Iterable[tuple[str, str]]:
             yield "the newest compaction was undone", "yellow"
         case ev.AnswerDelivered(status="ambiguous" | "failed" | "unknown"):
             yield f"· delivery {event.status}: {one_line(event.reason, _RESULT_CHARS)}", "yellow"
+
+
+def _approval(event: ev.ApprovalRequested | ev.ApprovalDecided) -> str:
+    if isinstance(event, ev.ApprovalRequested):
+        whom = " or ".join(event.approvers) or event.principal or "the operator"
+        return f"· approval {escape(event.id)} of {escape(event.tool)} is asked of {escape(whom)}"
+    end = f"{'approved' if event.granted else 'denied'} by {event.by or 'nobody'}"
+    why = f": {event.reason}" if event.reason else ""
+    return f"· approval {escape(event.id)} is {one_line(end + why, _RESULT_CHARS)}"
 
 
 def _said(who: str, message: Message, style: str) -> Iterable[tuple[str, str]]:
