@@ -16,9 +16,11 @@ from __future__ import annotations
 import atexit
 import contextvars
 import inspect
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, suppress
@@ -37,6 +39,7 @@ T = TypeVar("T")
 Work = Callable[[], Awaitable[T]]
 _EXIT_GRACE, _EXIT_SECONDS = 0.5, 1.2
 """Seconds at the interpreter's exit: for what runs, and in all."""
+_SLICE = 1.0
 _LAST_WORDS = 6.0
 """Seconds that a caller who gave up waits for the end of what it called: the journal has five to write it down."""
 _THREADS = 100
@@ -88,7 +91,11 @@ def block(future: Future[T], begin: Callable[[], object], give_up: Callable[[], 
     """
     try:
         begin()
-        return future.result(timeout)
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        # In slices: a signal that comes just before a wait does not end it, and is seen when it begins again.
+        while not future.done() and (left := end - time.monotonic()) > 0:
+            wait((future,), min(left, _SLICE))
+        return future.result(0)
     except BaseException as error:
         if not future.done():
             give_up()
