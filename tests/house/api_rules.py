@@ -86,6 +86,8 @@ def fields_of(name: str, side: Mapping[str, str]) -> list[str]:
     if not side[name].startswith("class "):
         return []
     inner = [(key, line) for key, line in side.items() if key.startswith(f"{name}.")]
+    if any(line.startswith(("async def ", "abstract ")) for _, line in inner):
+        return []  # a worker is made without its fields
     return [
         key.rpartition(".")[2]
         for key, line in inner
