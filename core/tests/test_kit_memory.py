@@ -114,6 +114,7 @@ async def test_wrong_memory_is_found(wrong: str, tmp_path: Path) -> None:
     kit = FileKit()
     kit.wrong, kit.options = wrong, {"wrong": wrong}
     kit.open_seconds = kit.search_seconds = 0.5
+    kit.sequences = 200  # chance finds it: give it the time that it needs here
     await is_found(kit, check, words, tmp_path)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import fairlead
 from fairlead import Capabilities, events
@@ -110,3 +111,21 @@ async def test_answer_waits_for_a_process_that_has_its_channel() -> None:
 
 async def ended(app: fairlead.App, session: str) -> bool:
     return bool(await of_kind(app, session, events.TurnEnded))
+
+
+async def test_app_without_channels_finishes_what_a_dead_process_left() -> None:
+    """`serve` returns once it has, and not before it has looked."""
+    memory = Surviving()
+    memory.left = 2  # it dies in the middle of the turn
+    async with fairlead.open(providers=[ScriptedProvider(["never"])], memories=[memory]) as app:
+        with trio.move_on_after(1) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(app.ask, "hi")
+                await trio.testing.wait_all_tasks_blocked()
+                app._desk.stopping = True  # so that nothing is written for the cancellation
+                scope.cancel()
+    memory.left = 10**9
+    async with fairlead.open(providers=[ScriptedProvider(["late, but there"])], memories=[memory]) as app:
+        await app.serve()
+        (info,) = await app.sessions.list()
+        assert not info.pending

@@ -204,12 +204,15 @@ class App:
         if self._serving:
             raise RuntimeError("the app serves already")
         self._serving = self._desk.serving = True
+        claimed = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
                 if resume:
-                    nursery.start_soon(self._claim)
+                    nursery.start_soon(self._claim, claimed)
+                else:
+                    claimed.set()
                 nursery.start_soon(self._desk.outage.watch)
-                nursery.start_soon(self._run_channels, nursery.cancel_scope)
+                nursery.start_soon(self._run_channels, nursery.cancel_scope, claimed)
                 await self._stop.wait()
                 self._desk.stopping = True
                 nursery.cancel_scope.cancel()
@@ -245,10 +248,11 @@ class App:
         choice = Choice(approval.lower(), allow, reason)
         return await self._desk.approvals.decide(choice, by, where, trusted=True)
 
-    async def _run_channels(self, scope: trio.CancelScope) -> None:
+    async def _run_channels(self, scope: trio.CancelScope, claimed: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
             for channel in self._crew.channels.values():
                 nursery.start_soon(self._run_channel, channel)
+        await claimed.wait()  # also an app without channels finishes what a dead process left
         await self._desk.wait_idle()
         self._stop.set()
         scope.cancel()
@@ -273,7 +277,7 @@ class App:
     def _channel_ready(self, channel: str, where: str) -> None:
         self._observers.raise_notice(f"channels/{channel}", f"listening at {where}", level="info")
 
-    async def _claim(self) -> None:
+    async def _claim(self, claimed: trio.Event) -> None:
         while True:
             try:
                 for name in (*await self._crew.journal.claim(), *self._desk.later):
@@ -281,6 +285,7 @@ class App:
                 self._desk.later.clear()
             except BaseException as error:  # noqa: BLE001  # looking again later is all that can be done
                 self._observers.raise_notice("resume", said(await own_fault(error)), level="error")
+            claimed.set()
             await trio.sleep(_CLAIM_SECONDS)
 
     async def _resume(self, name: str) -> None:
