@@ -122,7 +122,7 @@ async def test_app_without_channels_finishes_what_a_dead_process_left() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(app.ask, "hi")
                 await trio.testing.wait_all_tasks_blocked()
-                app._desk.stopping = True  # so that nothing is written for the cancellation
+                app._desk.stopping = True  # noqa: SLF001  # a process that is gone writes nothing for the cancellation
                 scope.cancel()
     memory.left = 10**9
     async with fairlead.open(providers=[ScriptedProvider(["late, but there"])], memories=[memory]) as app:
