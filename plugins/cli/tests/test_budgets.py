@@ -152,6 +152,15 @@ def test_configuration_without_budgets_says_what_to_write(capsys: pytest.Capture
     assert (2, True) == (code, "[policies.budgets.limits.monthly] dollars = 20" in err), err
 
 
+def test_table_that_is_none_is_refused_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The schema has not looked at it here; `doctor` says what is wrong with it."""
+    (tmp_path / "fairlead.toml").write_text("[[policies.budgets.limits]]\nrequests = 5\n")
+    code, _, err = budgets(capsys, "list")
+    assert 2 == code
+    assert "the table is not as expected" in err
+    assert "fairlead doctor" in err
+
+
 def test_package_that_is_missing_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The next step installs it."""
     monkeypatch.setattr(_budgets, "PACKAGE", "fairlead-budgets-of-nobody")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 from fairlead import Settings
+from fairlead.errors import ConfigError
 from fairlead_budgets import _ledger
 from fairlead_budgets._amounts import Amount, nano_of
 from fairlead_budgets._audit import Audit
@@ -70,7 +71,11 @@ class Table:
 
     def read(self) -> Options:
         """The options, understood. `ConfigError`."""
-        return read_options(Settings(self.name, self.options, self.data_dir))
+        try:
+            return read_options(Settings(self.name, self.options, self.data_dir))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # here no schema has looked at it
+            problem = f"the table is not as expected: {error}"
+            raise ConfigError(problem, path=f"policies.{self.name}", next_step="fairlead doctor") from error
 
 
 @frozen
