@@ -163,12 +163,16 @@ def test_ctrl_c_in_the_wait_cancels_the_turn() -> None:
         model.began.acquire(timeout=LIMIT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with embed.start(providers=[model]) as app:
-        interrupting = Background(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            app.ask("Hello?", session="ann")
-        interrupting.outcome()
-        assert ["cancelled"] == outcomes(app, "ann")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
+    try:
+        with embed.start(providers=[model]) as app:
+            interrupting = Background(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                app.ask("Hello?", session="ann")
+            interrupting.outcome()
+            assert ["cancelled"] == outcomes(app, "ann")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_handler_of_the_host_that_raises_in_the_wait_cancels_the_turn() -> None:
