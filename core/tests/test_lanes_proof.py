@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import fairlead
-from fairlead import Message, Verdict, events
+from fairlead import Delivery, Message, Verdict, events
 from fairlead._fold import fold
 from fairlead._journal import VolatileJournal
 from fairlead.config import Agent, Binding, Config, LaneLimits, Limits
-from fairlead.errors import JournalUnavailable, Overloaded, TurnError
+from fairlead.errors import ApprovalRefused, JournalUnavailable, Overloaded, TurnError
 from fairlead.testing import CapturingChannel, CountingTool, FakePolicy, ScriptedProvider, calls
 
 from .served import serving
@@ -42,6 +42,7 @@ WISHES = {
     "act alone": ("alone", "alone", "act"),
     "hang": ("alone", "act"),
     "stubborn": ("act", "alone"),
+    "act dear": ("dear", "act"),
 }
 """The tools that a message makes the model call."""
 
@@ -62,7 +63,7 @@ class Step:
 def steps_in(places: list[str]) -> st.SearchStrategy[Step]:
     return st.builds(
         Step,
-        what=st.sampled_from(("say",) * 10 + ("again", "cancel", "ask", "ask", "fault")),
+        what=st.sampled_from((*["say"] * 10, "again", "cancel", *["ask"] * 2, "fault", *["decide"] * 3, "away")),
         where=st.sampled_from(places),
         who=st.sampled_from(("alice", "bob")),
         words=st.sampled_from(("hello", "hello", "rude", "fail", *WISHES)),
@@ -114,6 +115,10 @@ class Mortal(VolatileJournal):
         self.unfinished = [info.id for info in await self.sessions(limit=1000) if info.pending]
 
 
+def wall_clock() -> float:
+    return 1e9 + trio.current_time()
+
+
 class World:
     """The workers of all the processes, which see whether two ever work in one session."""
 
@@ -129,13 +134,15 @@ class World:
 
     def config(self, queue_full: Any) -> Config:
         bindings = tuple(Binding("main", conversation=name, mode=name) for name in MODES)  # type: ignore[arg-type]  # modes
-        limits = Limits(queue=2, queue_full=queue_full, warn_seconds=20, stall_seconds=40)
+        limits = Limits(queue=2, queue_full=queue_full, warn_seconds=20, stall_seconds=40, approval_seconds=100)
         return Config(agents=(Agent(),), bindings=bindings, limits=limits, lanes=self.limits)
 
     def workers(self) -> dict[str, Any]:
         provider = ScriptedProvider([self.answer], repeat=True)
-        tools = [CountingTool(name, self.act, effect="once", parallel=name != "alone") for name in ("act", "alone")]
-        policy = FakePolicy(self.review, ["message_in"])
+        tools = [
+            CountingTool(name, self.act, effect="once", parallel=name != "alone") for name in ("act", "alone", "dear")
+        ]
+        policy = FakePolicy(self.review, ["message_in", "tool_call"])
         return {
             "providers": [provider], "tools": tools, "policies": [policy],
             "memories": [self.memory], "channels": [self.channel],
@@ -157,6 +164,8 @@ class World:
         return calls(*((name, {**order, "place": place}) for place, name in enumerate(wished))) if wished else "ok"
 
     async def review(self, review: fairlead.Review) -> Verdict | None:
+        if isinstance(review.subject, fairlead.ToolCall):
+            return Verdict("ask", "dear") if review.subject.tool == "dear" else None
         await trio.sleep(0.3)
         return Verdict("deny", "rude") if review.subject.text == "rude" else None  # type: ignore[union-attr]  # a message
 
@@ -187,7 +196,7 @@ class World:
         async with trio.open_nursery() as nursery:
 
             async def run() -> None:
-                async with serving(self.config(queue_full), **self.workers()) as self.app:
+                async with serving(self.config(queue_full), clock=wall_clock, **self.workers()) as self.app:
                     async with trio.open_nursery() as people:
                         for step in happens:
                             await trio.sleep(step.seconds)
@@ -204,6 +213,10 @@ class World:
             await self.channel.cancel(step.where)
         elif step.what == "fault":
             self.journal.faults = 2
+        elif step.what == "away":
+            self.channel.fail_next(Delivery("failed", reason="away", retry_after=20.0))
+        elif step.what == "decide":
+            await self.decide(app, step)
         elif step.what == "ask":
             with trio.move_on_after(5):
                 with suppress(TurnError, JournalUnavailable):
@@ -213,6 +226,21 @@ class World:
             place = {"work_class": step.work_class, "priority": step.priority, "conversation": step.where}
             with suppress(JournalUnavailable):
                 await self.channel.say(step.words, author=step.who, external_id=event, **place)
+
+    async def decide(self, app: fairlead.App, step: Step) -> None:
+        """Somebody decides about the oldest question: on the spot, or in a conversation; twice, for a finger shakes."""
+        for record in list(await app.approvals())[:1]:
+            asked = record.event
+            assert isinstance(asked, events.ApprovalRequested)
+            allow = step.words != "rude"
+            for _ in range(2):
+                if step.who == "alice":
+                    with suppress(ApprovalRefused, JournalUnavailable):
+                        await app.decide(asked.id, allow=allow, by=fairlead.Principal("app:operator"))
+                else:
+                    words = f"/{'approve' if allow else 'deny'} {asked.id}"
+                    with suppress(JournalUnavailable):
+                        await self.channel.say(words, author=asked.principal or "bob", conversation=step.where)
 
     async def at_rest(self, app: fairlead.App) -> None:
         for _ in range(2_000):
@@ -250,6 +278,7 @@ def check_session(told: Sequence[events.Event], *, joins: bool) -> None:
     wished = [call.id for event in told if isinstance(event, events.ModelAnswered) for call in event.message.calls]
     results = [event.result.call for event in told if isinstance(event, events.ToolReturned)]
     assert sorted(wished) == sorted(results), "each call has one result"
+    check_approvals(told)
     open_turn = ""
     for event in told:
         if isinstance(event, events.TurnStarted):
@@ -257,6 +286,22 @@ def check_session(told: Sequence[events.Event], *, joins: bool) -> None:
             open_turn = event.turn
         elif isinstance(event, events.TurnEnded) and event.turn == open_turn:
             open_turn = ""
+
+
+def check_approvals(told: Sequence[events.Event]) -> None:
+    """What had to be asked about was done after somebody had said yes, and after nobody had said no."""
+    asked = {event.id: event.call for event in told if isinstance(event, events.ApprovalRequested)}
+    decided: dict[str, bool] = {}
+    for event in told:
+        if isinstance(event, events.ApprovalDecided):
+            assert event.id not in decided, "one decision"
+            decided[event.id] = event.granted
+        elif isinstance(event, events.ApprovalUsed):
+            assert decided[event.id], "used once it was given"
+        elif isinstance(event, events.ToolReturned) and event.result.tool == "dear" and not event.result.error:
+            assert any(decided.get(name) for name, call in asked.items() if call == event.result.call), (
+                "done once given"
+            )
 
 
 @pytest.mark.parametrize("part", range(EXAMPLES))
