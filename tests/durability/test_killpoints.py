@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .killpoints.workloads import WORKLOADS
+from .killpoints.waits import WORKLOADS
 from .traced import ROOT, STRACE, alone, injecting, needs_strace, told_in, wrong_after
 
 POINTS = os.environ.get("FAIRLEAD_KILL_POINTS", "120")
