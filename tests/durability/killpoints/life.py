@@ -72,6 +72,8 @@ async def _live(play: Play, world: World, files: Path) -> None:
         ):
             if play.patient:
                 channel.between = partial(_rest, app)
+            elif play.between is not None:
+                channel.between = partial(play.between, app)
             nursery.start_soon(app.serve)
             if play.meanwhile is not None:
                 nursery.start_soon(play.meanwhile, app, world)

@@ -69,6 +69,8 @@ class Play:
     """All messages are delivered at once."""
     patient: bool = False
     """A message is delivered once the last one is answered."""
+    between: Callable[[App], Awaitable[None]] | None = None
+    """Awaited before each message."""
     again: bool = False
     """The platform delivers in each life also what it knows to be kept."""
     slow: bool = False

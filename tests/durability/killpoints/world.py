@@ -164,8 +164,10 @@ class FarChannel(Channel):
         text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
         question = _QUESTION.search(text) if outbound.kind == "notice" and self.choices is not None else None
         if question is not None:
+            self._world.trap.step("outside", "asked")
             (self._world.directory / f"question-{question[1]}").write_text(text)
-            self._world.tell("asked", outbound.id, question[1])
+            self._world.report("asked", outbound.id, question[1])
+            self._world.trap.step("outside", "after asked")
             self._choose(question[1], text)
             return Delivery("sent", external_id=f"far-{outbound.id}")
         # What belongs to no session is a word beside: that a message could not be kept.
