@@ -66,7 +66,7 @@ async def _live(play: Play, world: World, files: Path) -> None:
                 memories=[memory],
                 tools=list(play.tools),
                 policies=[*play.policies, *play.keeping(files)],
-                clock=WallClock(time.time()) if play.leaps else time.time,
+                clock=WallClock(time.time() + world.leapt) if play.leaps else time.time,
             ) as app,
             trio.open_nursery() as nursery,
         ):

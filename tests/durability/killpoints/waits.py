@@ -165,12 +165,13 @@ def interrupted(world: World) -> Play:
 def deferring(capabilities: Capabilities) -> Play:
     """The server of the channel is away at the first send of each life, for a minute, which passes at once."""
 
-    async def leap(app: App, _: World) -> None:
+    async def leap(app: App, world: World) -> None:
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, MockClock)
         while True:
             await trio.sleep(LOOK_SECONDS)  # real time: the clock leaps only where an answer waits
             if any([await _waits(app, info.id) for info in await app.sessions.list()]):
+                world.leap(61)
                 clock.jump(61)
 
     outcomes = (Delivery("failed", "", "away", 60),)
