@@ -299,7 +299,7 @@ def compacted(world: World) -> Play:
     return Play(
         says,
         _remembering(world),
-        (FarTool(world, "put", "idempotent"),),
+        (FarTool(world, "put", "idempotent", tells=FILLER * 2),),
         config={"compaction": Compaction(window=1500, keep_tokens=400)},
         afterwards=undo,
         tells_events=True,

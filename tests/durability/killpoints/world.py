@@ -202,14 +202,15 @@ class FarTool(Tool):
         parallel: bool = True,
         wait: Callable[[], Any] | None = None,
         notes: bool = False,
+        tells: str = "",
     ) -> None:
         """`remembers`: somebody out there keeps the calls that were made. `wait`: after the effect, for what it gives.
 
-        `notes`: it also keeps a note of it.
+        `notes`: it also keeps a note of it. `tells`: what its result says besides.
         """
         self.name = name
         self.remembers = remembers
-        self._world, self._wait, self._notes = world, wait, notes
+        self._world, self._wait, self._notes, self._tells = world, wait, notes, tells
         parameters = {"type": "object", "properties": {"for": {"type": "string"}}, "required": ["for"]}
         self._spec = ToolSpec(name, "Does it.", parameters, effect, "host", parallel=parallel)
 
@@ -228,4 +229,4 @@ class FarTool(Tool):
             await context.recall.add(Note(f"it was done for {what}", "", id=f"note-{what}", at=context.now()))
         if self._wait is not None:
             await self._wait()
-        return f"{self.name} is done for {what}"
+        return f"{self.name} is done for {what}{self._tells and f': {self._tells}'}"
