@@ -1,6 +1,6 @@
 """Killed at any write, fsync, truncate, rename, delete or create: nothing acknowledged is lost, nothing happens twice.
 
-A sample of the points; `FAIRLEAD_KILL_POINTS=all` runs them all, some ten thousand in half an hour.
+A sample of the points; `FAIRLEAD_KILL_POINTS=all` runs them all, some thirty thousand in an hour or two.
 """
 
 from __future__ import annotations
