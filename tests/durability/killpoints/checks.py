@@ -85,6 +85,7 @@ def _of_answers(play: Play, report: Report) -> Iterator[str]:
         for turn, status in session["delivered"]
     }
     answered = {name.split(".")[0] for shown in seen.values() for name in shown}
+    answered |= {name for name, _ in report.of("asked")}
     for turn, status in statuses.items():
         if status == "sent" and turn not in answered and not play.gone:
             yield f"turn {turn} counts as sent, and nobody has seen it"

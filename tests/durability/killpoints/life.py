@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
 import trio
+from trio.testing import MockClock
 
 import fairlead
 from fairlead import App, Settings
 from fairlead.config import Config
-from fairlead.testing import ScriptedProvider
+from fairlead.testing import ScriptedProvider, WallClock
+from fairlead.wire import unstructure
 from fairlead_cli._audit import audit
 from fairlead_sqlite import SqliteMemory, _log
 
 from .trap import Trap, TrappedDisk
-from .workloads import WORKLOADS, Play
+from .waits import WORKLOADS
+from .workloads import Play
 from .world import FarChannel, World
 
 __all__ = ["live", "warm_up"]
 
 REST_SECONDS = 15.0
 """For work of milliseconds, on a busy machine."""
+LEAPING_SECONDS = 36_000.0
+"""The same where time leaps."""
 LOOK_SECONDS = 0.001
 
 
@@ -38,7 +44,7 @@ def live(name: str, world: World, files: Path) -> None:
         play = WORKLOADS[name](world)
         if play.checkpoint_pages:
             _log.CHECKPOINT_PAGES = play.checkpoint_pages
-        trio.run(_live, play, world, files)
+        trio.run(_live, play, world, files, clock=MockClock(rate=1.0) if play.leaps else None)
         world.report("acts", len(trap.acts), [[act.kind, act.on, act.unsynced] for act in trap.acts])
     finally:
         disk.unregister()
@@ -47,23 +53,27 @@ def live(name: str, world: World, files: Path) -> None:
 async def _live(play: Play, world: World, files: Path) -> None:
     channel = FarChannel(world, play.says, play.capabilities, outcomes=play.outcomes)
     channel.one_by_one, channel.again, channel.slow = not play.together, play.again, play.slow
-    config = Config(data_dir=files, limits=play.limits)
+    channel.choices = play.choices
+    config = Config(data_dir=files, limits=play.limits, **play.config)
     memory = SqliteMemory(Settings("sqlite", {}, files))
-    provider = ScriptedProvider([play.model], repeat=True)
-    with trio.fail_after(REST_SECONDS):
+    providers = play.providers or (ScriptedProvider([play.model], repeat=True),)
+    with trio.fail_after(LEAPING_SECONDS if play.leaps else REST_SECONDS):
         async with (
             fairlead.open(
                 config,
                 channels=[channel],
-                providers=[provider],
+                providers=providers,
                 memories=[memory],
                 tools=list(play.tools),
-                policies=list(play.policies),
+                policies=[*play.policies, *play.keeping(files)],
+                clock=WallClock(time.time() + world.leapt) if play.leaps else time.time,
             ) as app,
             trio.open_nursery() as nursery,
         ):
             if play.patient:
                 channel.between = partial(_rest, app)
+            elif play.between is not None:
+                channel.between = partial(play.between, app)
             nursery.start_soon(app.serve)
             if play.meanwhile is not None:
                 nursery.start_soon(play.meanwhile, app, world)
@@ -73,7 +83,7 @@ async def _live(play: Play, world: World, files: Path) -> None:
                 await play.afterwards(app, world)
                 await _rest(app)
             if world.life > 1:
-                await _tell_state(app, world, memory.path)
+                await _tell_state(app, world, memory.path, events=play.tells_events)
             app.stop()
             nursery.cancel_scope.cancel()
 
@@ -90,7 +100,7 @@ async def _is_busy(app: App) -> bool:
     return any(info.pending for info in await app.sessions.list(limit=1000))
 
 
-async def _tell_state(app: App, world: World, file: Path) -> None:
+async def _tell_state(app: App, world: World, file: Path, *, events: bool) -> None:
     for info in await app.sessions.list(limit=1000):
         records = await app.sessions.records(info.id)
         account = audit(info.id, records)
@@ -105,6 +115,7 @@ async def _tell_state(app: App, world: World, file: Path) -> None:
             "ended": [_ended(record.event) for record in records if record.event.kind == "turn_ended"],
             "delivered": [_delivered(record.event) for record in records if record.event.kind == "answer_delivered"],
             "fork": any(record.event.kind == "session_forked" for record in records),
+            "events": [[record.event.kind, unstructure(record.event)] for record in records] if events else [],
         }
         world.report("session", info.id, state)
     connection = apsw.Connection(str(file), vfs="unix", flags=apsw.SQLITE_OPEN_READONLY)

@@ -28,7 +28,8 @@ from attrs import define, field, frozen
 from .checks import faults
 from .life import live, warm_up
 from .trap import MODES, Mode, Trap
-from .workloads import WORKLOADS, Report
+from .waits import WORKLOADS
+from .workloads import Report
 from .world import World
 
 __all__ = ["Point", "Tally", "look", "main"]

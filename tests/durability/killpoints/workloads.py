@@ -6,13 +6,14 @@ state (the process is a new one after each death, so it must answer by the histo
 call has a value ``for`` of its own, by which effects are counted), and, where it is about what people do with sessions,
 `afterwards`, which each life calls once its messages have come to their end, and which must bear being called again.
 `ends`: what may become of a message, where that is not only ``answered``. What every workload must hold is in `checks`;
-what only this one must hold is its `check`.
+what only this one must hold is its `check`. Those about what a turn waits for, and what it may spend, are in `waits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -25,6 +26,7 @@ from fairlead import (
     Message,
     ModelRequest,
     Policy,
+    Provider,
     Review,
     ToolResult,
     Verdict,
@@ -35,7 +37,7 @@ from fairlead.testing import FakePolicy, calls
 
 from .world import CONVERSATION, FarTool, Say, World
 
-__all__ = ["WORKLOADS", "Play", "session_of"]
+__all__ = ["KEYED", "WORKLOADS", "Model", "Play", "Report", "answering", "calling", "session_of", "workload"]
 
 PLAIN = Capabilities()
 KEYED = Capabilities(idempotency=True)
@@ -50,11 +52,25 @@ class Play:
     model: Model
     tools: tuple[FarTool, ...] = ()
     policies: tuple[Policy, ...] = ()
+    keeping: Callable[[Path], tuple[Policy, ...]] = field(default=lambda _: ())
+    """Policies with files of their own, in the directory of the app."""
+    providers: tuple[Provider, ...] = ()
+    """In the place of the one that answers by `model`."""
+    config: Mapping[str, Any] = field(factory=dict)
+    """What else stands in the configuration."""
+    choices: Callable[[str], tuple[str, ...]] | None = None
+    """What a person types at once under a question that is shown: ``approve`` or ``deny``, any number of times."""
+    leaps: bool = False
+    """Time passes at once where `meanwhile` has the clock of trio jump; the wall clock follows it."""
+    tells_events: bool = False
+    """`check` looks at the events themselves: `Report.events`."""
     capabilities: Capabilities = PLAIN
     together: bool = False
     """All messages are delivered at once."""
     patient: bool = False
     """A message is delivered once the last one is answered."""
+    between: Callable[[App], Awaitable[None]] | None = None
+    """Awaited before each message."""
     again: bool = False
     """The platform delivers in each life also what it knows to be kept."""
     slow: bool = False
@@ -87,6 +103,10 @@ class Report:
 
     def of(self, kind: str) -> list[list[Any]]:
         return [words[1:] for words in self.told if words[0] == kind]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Those of all sessions, in order; where a workload `tells_events`."""
+        return [event for session in self.sessions.values() for found, event in session["events"] if found == kind]
 
 
 WORKLOADS: dict[str, Callable[[World], Play]] = {}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from fairlead import (
     Address,
@@ -32,6 +34,8 @@ from fairlead.memory import Note
 from fairlead.types import Effect
 
 from .trap import Trap
+
+_QUESTION = re.compile(r"^/approve (\w+)$", re.MULTILINE)
 
 __all__ = ["CONVERSATION", "FarChannel", "FarTool", "Say", "World"]
 
@@ -58,12 +62,28 @@ class World:
     acknowledged: frozenset[str] = frozenset()
     """Ids of messages that the platform knows to be kept."""
     life: int = 1
+    heard: set[str] = field(factory=set)
+    """Ids of messages that were acknowledged in this life."""
+
+    def knows(self, message: str) -> bool:
+        """Whether a message was acknowledged, in whatever life."""
+        return message in self.acknowledged or message in self.heard
 
     def tell(self, kind: str, *words: Any) -> None:
         """Something happens out there: the process may die just before it, or just after."""
         self.trap.step("outside", kind)
         self.report(kind, *words)
         self.trap.step("outside", f"after {kind}")
+
+    def leap(self, seconds: int) -> None:
+        """Time passes at once, and for those who come later, too."""
+        (self.directory / "leapt").write_text(str(self.leapt + seconds))
+
+    @property
+    def leapt(self) -> int:
+        """Seconds."""
+        path = self.directory / "leapt"
+        return int(path.read_text()) if path.exists() else 0
 
     def report(self, kind: str, *words: Any) -> None:
         """For the record only."""
@@ -101,26 +121,47 @@ class FarChannel(Channel):
         self.slow = False
         self.between: Callable[[], Awaitable[None]] | None = None
         """Awaited before each message, where one waits for the answer to the last."""
+        self.choices: Callable[[str], tuple[str, ...]] | None = None
+        """What a person types at once under a question."""
+        self._choose: Callable[[str, str], None] = lambda *_: None
 
     async def run(self, inbox: Inbox) -> None:
         inbox.ready("far away")
-        async with trio.open_nursery() as nursery:
-            for say in self._says:
-                if self.again or say.id not in self._world.acknowledged:
-                    if self.between is not None:
-                        await self.between()
-                    if self.one_by_one:
-                        await self._deliver(inbox, say)
-                    else:
-                        nursery.start_soon(self._deliver, inbox, say)
-        self.delivered.set()
-        await trio.sleep_forever()
+        async with trio.open_nursery() as people:
+            self._choose = partial(self._have_chosen, inbox, people)
+            for path in self._world.directory.glob("question-*"):  # it stands there since an earlier life
+                self._choose(path.name.partition("-")[2], path.read_text())
+            async with trio.open_nursery() as nursery:
+                for say in self._says:
+                    if self.again or say.id not in self._world.acknowledged:
+                        if self.between is not None:
+                            await self.between()
+                        if self.one_by_one:
+                            await self._deliver(inbox, say)
+                        else:
+                            nursery.start_soon(self._deliver, inbox, say)
+            self.delivered.set()
+            await trio.sleep_forever()
+
+    def _have_chosen(self, inbox: Inbox, people: trio.Nursery, approval: str, question: str) -> None:
+        assert self.choices is not None, "somebody is there"
+        for place, word in enumerate(self.choices(question)):
+            people.start_soon(self._decide, inbox, approval, f"{word}-{place}")
+
+    async def _decide(self, inbox: Inbox, approval: str, choice: str) -> None:
+        word = choice.partition("-")[0]
+        self._world.report("chooses", approval, word)
+        address = Address(self.name, "", CONVERSATION)
+        words = (Text(f"/{word} {approval}"),)
+        receipt = await inbox.accept(Inbound(address, Principal("far:ann", "ann"), words, f"{choice}-{approval}"))
+        self._world.tell("chosen", approval, word, receipt.status)
 
     async def _deliver(self, inbox: Inbox, say: Say) -> None:
         address = Address(self.name, "", say.conversation)
         inbound = Inbound(address, Principal("far:ann", "ann"), (Text(say.text),), say.id)
         receipt = await inbox.accept(inbound)
         self._world.tell("acknowledged", say.id, receipt.status)
+        self._world.heard.add(say.id)
 
     async def send(self, outbound: Outbound) -> Delivery:
         if self.slow:
@@ -131,6 +172,14 @@ class FarChannel(Channel):
             self._world.tell("not shown")
             return self._outcomes.pop(0)
         text = "\n".join(part.text for part in outbound.parts if isinstance(part, Text))
+        question = _QUESTION.search(text) if outbound.kind == "notice" and self.choices is not None else None
+        if question is not None:
+            self._world.trap.step("outside", "asked")
+            (self._world.directory / f"question-{question[1]}").write_text(text)
+            self._world.report("asked", outbound.id, question[1])
+            self._world.trap.step("outside", "after asked")
+            self._choose(question[1], text)
+            return Delivery("sent", external_id=f"far-{outbound.id}")
         # What belongs to no session is a word beside: that a message could not be kept.
         self._world.tell("shown" if outbound.session else "aside", outbound.id, outbound.in_reply_to, text)
         return Delivery("sent", external_id=f"far-{outbound.id}")
@@ -153,14 +202,15 @@ class FarTool(Tool):
         parallel: bool = True,
         wait: Callable[[], Any] | None = None,
         notes: bool = False,
+        tells: str = "",
     ) -> None:
         """`remembers`: somebody out there keeps the calls that were made. `wait`: after the effect, for what it gives.
 
-        `notes`: it also keeps a note of it.
+        `notes`: it also keeps a note of it. `tells`: what its result says besides.
         """
         self.name = name
         self.remembers = remembers
-        self._world, self._wait, self._notes = world, wait, notes
+        self._world, self._wait, self._notes, self._tells = world, wait, notes, tells
         parameters = {"type": "object", "properties": {"for": {"type": "string"}}, "required": ["for"]}
         self._spec = ToolSpec(name, "Does it.", parameters, effect, "host", parallel=parallel)
 
@@ -179,4 +229,4 @@ class FarTool(Tool):
             await context.recall.add(Note(f"it was done for {what}", "", id=f"note-{what}", at=context.now()))
         if self._wait is not None:
             await self._wait()
-        return f"{self.name} is done for {what}"
+        return f"{self.name} is done for {what}{self._tells and f': {self._tells}'}"
