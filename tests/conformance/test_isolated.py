@@ -31,6 +31,7 @@ TERMINAL = "it reads and writes the terminal of the host, which no other process
 RAW = "its password goes through a stream that is no HTTP, where the host cannot place it: it runs in the host"
 SIGNS = "it signs and checks what passes with its secret, of which it would have only a handle there"
 CONTACTS = "its file is shared with `fairlead contacts`, which is a program of the host"
+LEDGER = "its ledger is shared with `fairlead budgets`, which is a program of the host"
 OBSERVES = "it only observes, for which there is no kit"
 NO_TOOLS = "no kit but that of tools is made for containers: the others hold connections, files and sessions for long"
 GVISOR = "the same sandboxes as `container`, under another runtime; tests/sandbox/test_isolation.py runs a tool there"
@@ -43,6 +44,7 @@ def only_process(reason: str = "") -> dict[str, str]:
 TOOL = {"process": "", "container": "", "kernel": GVISOR}
 PLACES: dict[str, dict[str, str]] = {
     "anthropic": only_process(),
+    "budgets": only_process(LEDGER),
     "calculator": TOOL,
     "cli": only_process(TERMINAL),
     "clock": TOOL,

@@ -41,7 +41,8 @@ def test_every_error_event_and_hook_has_its_heading(rendered: dict[str, str]) ->
 
 def test_every_field_of_an_event_is_listed(rendered: dict[str, str]) -> None:
     """With its type."""
-    for cls in events.Event.__subclasses__():
+    ours = [cls for cls in events.Event.__subclasses__() if cls.__module__.startswith("fairlead.")]
+    for cls in ours:
         _, _, entry = rendered["events.md"].partition(f"## {cls.__name__}\n")
         entry = entry.partition("\n## ")[0]
         assert [] == [name for name in inspect.get_annotations(cls) if name != "kind" and f"- `{name}: " not in entry]

@@ -73,6 +73,8 @@ class Desk:
         """Tasks of the desk that have not ended."""
         self.asked: set[str] = set()
         """Ids of messages whose caller waits in this process."""
+        self._behind: set[str] = set()
+        """Sessions in which something waits behind a question."""
         self._idle = trio.Event()
         self._joining = modes.joining if modes.steers else None
 
@@ -340,14 +342,19 @@ class Desk:
             self.start(session, work_class, None)
 
     def go_on(self, session: Session) -> None:
-        """Serve what is left behind a question."""
-        if session.state.queue and session.state.id not in self.lanes and not self.stopping:
+        """Serve what is left behind a question; but not what another process has taken in and serves itself."""
+        name = session.state.id
+        if name in self._behind and name not in self.lanes and not self.stopping:
+            self._behind.discard(name)
             self.start(session, "interactive", None)
 
     async def serve_older(self, session: Session, message: str | None) -> None:
         """Finish in its order what came before a message, and was left by a failure or another process; None: all."""
         for older in tuple(session.state.queue):
-            if older == message or older in self.asked:  # a question has its own task, which goes on behind it
+            if older == message:
+                return
+            if older in self.asked:  # a question has its own task, which goes on behind it
+                self._behind.add(session.state.id)
                 return
             if older in session.state.queue:  # it may have shared the turn of another one
                 await self._serve_one(session, self._together(session, older))
