@@ -143,10 +143,9 @@ class Asking(Answering):
         for last in (False, False, False, True):
             if session.stale:
                 await session.reload()
-            answered = isinstance(happened[0], ev.ModelAnswered)  # what follows it has no place before it
             if not own:
                 happened = tuple([_of_known(event, session.state.queue) for event in happened])
-            elif not all(self._fits(event) for event in (happened[:1] if answered else happened)):
+            elif not self._fit(happened):
                 raise VersionConflict(f"turn {self.id!r} went on elsewhere", session=session.state.id)
             try:
                 return await session.append(*happened)
@@ -154,6 +153,11 @@ class Asking(Answering):
                 if last:
                     raise
         return None
+
+    def _fit(self, happened: Sequence[ev.Event]) -> bool:
+        if isinstance(happened[0], ev.ModelAnswered):  # what follows it has no place before it
+            return self._fits(happened[0])
+        return all(map(self._fits, happened))
 
     def _fits(self, event: ev.Event) -> bool:
         """Whether an event has its place in the turn as the journal has it now."""

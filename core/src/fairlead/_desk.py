@@ -108,15 +108,12 @@ class Desk:
         address, author = inbound.address, inbound.author
         agent = self._router.agent_for(address, author)
         name = self._router.session_for(agent, address)
+        origin = Origin("channel", address.channel, author.id)
+        message = Message("user", stamp(inbound.parts, origin), author=author)
         if (choice := read_choice(inbound.parts)) is not None:
-            message = Message(
-                "user", stamp(inbound.parts, Origin("channel", address.channel, author.id)), author=author
-            )
             review = Review("message_in", message, name, agent, author, address)
             return await self.approvals.answer(choice, review, address.channel)
         session = await self.sessions.get(name)
-        origin = Origin("channel", address.channel, author.id)
-        message = Message("user", stamp(inbound.parts, origin), author=author)
         accepted = ev.MessageAccepted(
             message=message,
             address=address,

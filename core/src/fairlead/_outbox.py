@@ -61,6 +61,7 @@ class Outbox:
         unsent = session.state.outbox.get(turn)
         channel = self.channel(unsent.address) if unsent is not None else None
         if unsent is None or channel is None:
+            self._deferred.discard(turn)  # another process has sent it, or it was erased
             return 0.0
         asks = unsent.kind == "question"  # shown twice it is one decision; shown to nobody it is none
         if unsent.sending and not (asks or channel.capabilities.idempotency):
