@@ -108,10 +108,7 @@ class Answering(Running):
         return Review(boundary, subject, self._session.state.id, self._agent.name, self._principal, self._address, tool)
 
     def _decide(self, boundary: Any, subject: Any, entry: ToolEntry | None = None) -> Awaitable[Decision]:
-        review = self._review(boundary, subject, entry)
-        if len(self._authors) == 1:
-            return self._engine.policy.decide(review)
-        return decide_for_all(self._engine.policy, review, self._authors)
+        return decide_for_all(self._engine.policy, self._review(boundary, subject, entry), self._authors)
 
     def _decided(self, decision: Decision, subject: str, boundary: Any) -> ev.Decided:
         verdict = decision.verdict
